@@ -5,8 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 
 /// Implements `Deserialize` with errors that name the key, for a config that derives it with `remote = "Self"`.
+///
+/// Such a derive makes methods of the type, as public as that is, beside which these traits would be told twice. So the
+/// documentation is built of a derive without it.
 macro_rules! names_keys_of {
     ($config:ty) => {
+        #[cfg(not(doc))]
         impl<'de> serde::Deserialize<'de> for $config {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let mut track = serde_path_to_error::Track::new();
@@ -23,6 +27,7 @@ macro_rules! names_keys {
     ($config:ty) => {
         crate::written::names_keys_of!($config);
 
+        #[cfg(not(doc))]
         impl serde::Serialize for $config {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 <$config>::serialize(self, serializer)

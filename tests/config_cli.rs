@@ -161,6 +161,30 @@ fn the_sample_reads_as_the_defaults() {
 
 #[cfg(unix)]
 #[test]
+fn a_variable_that_is_no_text_is_a_mistake_and_not_unset() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let directory = directory("variable");
+    for (name, members) in [
+        ("placeholder", "version: '${TAX_BYTES:-1.0.0}'"),
+        ("secret", "env: {TOKEN: {env: TAX_BYTES}}"),
+    ] {
+        let file = directory.join(format!("{name}.yaml"));
+        let text = format!("plugins: {{a: {{transport: exec, executable: /a, {members}}}}}\n");
+        fs::write(&file, text).unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_upstream"));
+        check.args(["check", "--json"]).arg(&file);
+        check.env("TAX_BYTES", OsStr::from_bytes(b"hunter2\xff"));
+        let output = check.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = std::str::from_utf8(&output.stdout).unwrap();
+        assert!(said.contains("`TAX_BYTES` is not UTF-8") && !said.contains("hunter2"), "{said}");
+    }
+    fs::remove_dir_all(&directory).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
 fn a_file_that_must_not_be_read_says_so() {
     use std::os::unix::{fs::PermissionsExt, process::CommandExt};
 

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use tower_upstream::{
-    config::{Config, Format},
+    config::{Config, DiscoverConfig, Format, PluginConfig},
     error::{Code, Error, Kind},
     plugins::Plugins,
 };
@@ -210,10 +210,15 @@ fn what_cannot_be_sent_as_it_is_has_its_code() {
 
 #[test]
 fn a_backend_that_cannot_be_asked_has_its_code() {
-    for discover in ["{nowhere: {}}", "{file: {pathh: /x}}"] {
+    for discover in [r#"{"nowhere": {}}"#, r#"{"file": {"pathh": "/x"}}"#] {
         let text = format!("plugins: {{tax: {{transport: http, discover: {discover}}}}}");
-        let config = Config::from_str(&text, Format::Yaml).unwrap();
-        let error = Plugins::<u64, u64>::from_config(config).unwrap_err();
+        let error = Config::from_str(&text, Format::Yaml).unwrap_err();
+        assert_eq!(error.code(), Code::REGISTRY_1906, "{discover}: {error}");
+        // Of a config in code, it is told when the plugin is built.
+        let discover_config = serde_json::from_str::<DiscoverConfig>(discover).unwrap();
+        let plugin = PluginConfig::new("tax", "http").with_discover(discover_config);
+        let error = Plugins::<u64, u64>::from_config(Config::default().with_plugin(plugin));
+        let error = error.unwrap_err();
         assert_eq!(error.code(), Code::REGISTRY_1906, "{discover}: {error}");
     }
 }

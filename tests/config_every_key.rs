@@ -324,6 +324,24 @@ fn the_schema_marks_what_reading_refuses_at_the_same_place() {
             "/plugins/0/circuit_breaker/open_for",
         ),
         (with(json!({ "timeout": 9_223_372_036_854_775_808_u64 })), "/plugins/0/timeout"),
+        (
+            with(
+                json!({ "transport": "unix", "endpoint": "/a", "options": { "ping_after": "soon" } }),
+            ),
+            "/plugins/0/options/ping_after",
+        ),
+        (
+            with(
+                json!({ "transport": "grpc", "endpoint": "a:1", "options": { "allowed_uids": ["a"] } }),
+            ),
+            "/plugins/0/options/allowed_uids/0",
+        ),
+        (
+            with(
+                json!({ "transport": "exec", "executable": "/a", "options": { "output": { "stdout": 1 } } }),
+            ),
+            "/plugins/0/options/output/stdout",
+        ),
         // Rules of a plugin.
         (json!({ "plugins": [] }), "/plugins"),
         (without("name"), "/plugins/0"),

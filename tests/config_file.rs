@@ -401,6 +401,99 @@ fn options_that_a_transport_does_not_know_are_notes() {
     assert_eq!(config.notes()[1].help.as_deref(), Some("did you mean `max_message_bytes`?"));
 }
 
+#[cfg(all(feature = "grpc", feature = "process", unix))]
+#[test]
+fn wrong_options_of_a_transport_are_told_at_their_own_places() {
+    let config = json!({ "plugins": [
+        {
+            "name": "a", "transport": "unix", "endpoint": "/a",
+            "options": { "max_message_bytes": "many", "ping_after": "soon", "allowed_uids": [0, "root"] },
+        },
+        {
+            "name": "b", "transport": "grpc", "endpoint": "b:1",
+            "options": { "max_request_bytes": 0, "connection_timeout": "2m" },
+        },
+        {
+            "name": "c", "transport": "exec", "executable": "/c",
+            "options": { "args": "x", "env": ["A"], "output": { "stdout": "maybe", "sdterr": true } },
+        },
+        {
+            "name": "d", "transport": "exec", "executable": "/d",
+            "options": { "handshake_config": { "ProtocolVersion": 0 }, "max_calls": 0 },
+        },
+        { "name": "e", "transport": "mine", "options": { "max_message_bytes": "many" } },
+        { "name": "f", "type": "mine", "transport": "unix", "options": { "ping_after": "many" } },
+    ] });
+    let options = ReadOptions::default().with_transports(["mine"]);
+    for format in ALL {
+        let text = text(&config, format);
+        let error = Config::from_str_with(&text, format, &options).unwrap_err();
+        let mut paths: Vec<_> = told(&error).into_iter().map(|(_, path, ..)| path).collect();
+        paths.sort_unstable();
+        assert_eq!(
+            paths,
+            [
+                "plugins[0].options.allowed_uids[1]",
+                "plugins[0].options.max_message_bytes",
+                "plugins[0].options.ping_after",
+                // It is longer than the time for the whole exchange.
+                "plugins[1].options.connection_timeout",
+                "plugins[1].options.max_request_bytes",
+                "plugins[2].options.args",
+                "plugins[2].options.env",
+                "plugins[2].options.output.sdterr",
+                "plugins[2].options.output.stdout",
+                "plugins[3].options.handshake_config.protocol_version",
+                "plugins[3].options.max_calls",
+            ],
+            "{error}"
+        );
+        for (_, path, line, _) in told(&error) {
+            let key = path.rsplit('.').next().unwrap().trim_end_matches("[1]");
+            let key = if key == "protocol_version" { "handshake_config" } else { key };
+            // In JSON, the items of a list have lines of their own.
+            let near = text.lines().take(line).collect::<Vec<_>>();
+            let near = near[near.len().saturating_sub(3)..].join("\n");
+            assert!(near.contains(key), "{line}: {error}");
+        }
+    }
+    let whole = Config::from_str_with(&text(&config, Format::Json), Format::Json, &options);
+    let said = whole.unwrap_err().to_string();
+    assert!(said.contains("did you mean `stderr`?") && said.contains("`NAME=value`"), "{said}");
+    // What stands for a number may be a variable.
+    let env = EnvOptions::default().with_variables([("MANY", "7"), ("WAIT", "7s")]);
+    let file = "plugins: {a: {transport: unix, endpoint: /a, options: {max_message_bytes: '${MANY}', ping_after: '${WAIT}'}}}";
+    Config::from_str_with(file, Format::Yaml, &options.with_env(env)).unwrap();
+}
+
+#[test]
+fn the_schema_of_a_file_is_for_editors() {
+    let file = |schema: &str, format: Format| match format {
+        Format::Json => format!(
+            "{{\"$schema\": {schema}, \"plugins\": {{\"a\": {{\"transport\": \"unix\", \"endpoint\": \"/a\"}}}}}}"
+        ),
+        Format::Yaml => {
+            format!("$schema: {schema}\nplugins: {{a: {{transport: unix, endpoint: /a}}}}")
+        }
+        _ => format!("\"$schema\" = {schema}\nplugins.a = {{transport = 'unix', endpoint = '/a'}}"),
+    };
+    for format in ALL {
+        let config = Config::from_str(&file("\"./plugins.schema.json\"", format), format);
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        assert!(config.notes().is_empty(), "{:?}", config.notes());
+        assert_eq!(Config::from_str(&file("\"\"", format), format).unwrap(), config);
+        // It is a text, and only at the top.
+        let error = wrong(&file("[]", format), format);
+        assert_eq!((told(&error)[0].1, error.total()), ("$schema", 1), "{error}");
+    }
+    let error = wrong("plugins: {a: {$schema: x, transport: unix, endpoint: /a}}", Format::Yaml);
+    assert_eq!(told(&error)[0].1, "plugins.a.$schema", "{error}");
+    for (format, key) in [(Format::Yaml, "\n# $schema:"), (Format::Toml, "\n# \"$schema\" =")] {
+        let sample = Config::sample(format).unwrap();
+        assert!(sample.contains(key), "{sample}");
+    }
+}
+
 #[test]
 fn settings_of_a_backend_that_go_forgets_are_notes() {
     let text = "plugins:
@@ -801,6 +894,21 @@ fn a_variable_sets_a_value_by_its_path() {
     }
     let error = set(&[("MYAPP_PLUGINS__TAX__RATE_LIMIT__BURST", "many")], &text).unwrap_err();
     assert_eq!(error.mistakes()[0].path, "plugins[0].rate_limit.burst");
+    // A variable has no name for each character of a plugin's.
+    let plugin = |name: &str| format!("  {name}: {{transport: unix, endpoint: /a}}\n");
+    let names = |names: &[&str]| {
+        format!("plugins:\n{}", names.iter().map(|name| plugin(name)).collect::<String>())
+    };
+    let variable = [("MYAPP_PLUGINS__TAX_V2__VERSION", "7")];
+    for (written, wanted) in [(&["tax.v2", "vat"][..], 0), (&["tax-v2", "tax_v2"], 1)] {
+        let config = set(&variable, &names(written)).unwrap();
+        assert_eq!(config.plugins[wanted].version, "7", "{written:?}");
+        assert_eq!(config.plugins[1 - wanted].version, "", "{written:?}");
+    }
+    for written in [&["tax-v2", "tax.v2"], &["TAX_V2", "tax_v2"]] {
+        let error = set(&variable, &names(written)).unwrap_err();
+        assert!(error.to_string().contains("leads to several: `"), "{error}");
+    }
 }
 
 #[test]
@@ -836,6 +944,55 @@ fn what_finds_the_endpoints_is_one_backend() {
     let error =
         wrong("plugins: {a: {transport: http, discover: {dns: {}, file: {}}}}", Format::Yaml);
     assert!(error.to_string().contains("names `dns` and `file`"), "{error}");
+}
+
+#[test]
+fn the_settings_of_a_backend_are_checked_at_their_own_places() {
+    let plugin = |name: &str, discover: Value| json!({ "name": name, "transport": "http", "discover": discover });
+    let config = json!({ "plugins": [
+        plugin("a", json!({ "fil": { "path": "/a" } })),
+        plugin("b", json!({ "file": { "pth": "/a", "interval": "soon" } })),
+        plugin("c", json!({ "file": { "watch": { "max_stale": [] } } })),
+        plugin("d", json!({ "file": {} })),
+        plugin("e", json!({ "http": { "seeds": "http://a", "timeout": "1s" } })),
+        plugin("f", json!({ "http": { "timeout": "1s" } })),
+        plugin("g", json!({ "memory": { "anything": 1 } })),
+    ] });
+    let wanted = [
+        "plugins[0].discover.fil",
+        "plugins[1].discover.file.interval",
+        "plugins[1].discover.file.pth",
+        "plugins[2].discover.file.watch.max_stale",
+        "plugins[3].discover.file",
+        "plugins[4].discover.http.seeds",
+        "plugins[5].discover.http",
+    ];
+    for format in ALL {
+        let text = text(&config, format);
+        let error = wrong(&text, format);
+        let mut paths: Vec<_> = told(&error).into_iter().map(|(_, path, ..)| path).collect();
+        paths.sort_unstable();
+        assert_eq!(paths, wanted, "{error}");
+        for (code, path, line, _) in told(&error) {
+            let key = path.rsplit('.').next().unwrap();
+            assert!(text.lines().nth(line - 1).unwrap().contains(key), "{line}: {error}");
+            assert_eq!(code, "REGISTRY_1906");
+        }
+        assert!(error.to_string().contains("did you mean `file`?"), "{error}");
+    }
+    #[cfg(feature = "consul")]
+    for (settings, path, line) in [
+        ("{adress: 'c:8500'}", "plugins.a.discover.consul.adress", 5),
+        ("{token: [hunter2]}", "plugins.a.discover.consul.token", 5),
+        ("7", "plugins.a.discover.consul", 5),
+    ] {
+        let text = format!(
+            "plugins:\n  a:\n    transport: http\n    discover:\n      consul: {settings}\n"
+        );
+        let error = wrong(&text, Format::Yaml);
+        assert_eq!((told(&error)[0].1, told(&error)[0].2), (path, line), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
 }
 
 #[test]

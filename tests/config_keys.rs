@@ -9,8 +9,11 @@ use std::{
     path::Path,
 };
 
-use serde_json::Value;
-use tower_upstream::config::{Config, Format, ReadOptions, env::EnvOptions, schema};
+use serde_json::{Value, json};
+use tower_upstream::{
+    config::{Config, Format, ReadOptions, env::EnvOptions, schema},
+    transport::{GrpcConfig, ProcessConfig, SocketConfig},
+};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -57,8 +60,8 @@ plugins:
 | `upstream sample` | prints a file with every key and its default |
 | `upstream schema > plugins.schema.json` | prints the JSON Schema |
 
-An editor that has the schema completes the keys and marks mistakes: the first line of the example names it for YAML, and in
-JSON settings of the editor do, since a key `$schema` is unknown.
+An editor that has the schema completes the keys and marks mistakes. The first line of the example names it for YAML; in
+JSON and TOML the key `$schema` does, such as `\"$schema\": \"./plugins.schema.json\"`.
 
 # Files of the Go plugin manager
 
@@ -83,6 +86,23 @@ certificate is always checked; trust your own authority by `auth.ca_file`. What 
 | `health_check.timeout`, `rise` | `2s`, 2 | `5s`, 1 |
 | `retry.attempts`, `jitter` | 3, `full` | 4, `ten_percent` |
 | `retry.initial_interval`, `max_interval` | `50ms`, `10s` | `100ms`, `5s` |
+
+# Transports
+
+Each transport goes by those keys of `connection` that mean something to it; the others are read, and have no effect there.
+Files of the Go plugin manager write all of them.
+
+| key of `connection` | `http`, `https` | `grpc`, `grpc-tls` | `unix` | `exec` |
+|---|---|---|---|---|
+| `request_timeout` | yes | yes | yes | yes |
+| `connect_timeout`, `idle_timeout`, `max_connection_age` | yes | yes | yes |  |
+| `max_connections`, `max_idle_connections`, `keep_alive` | yes |  | yes |  |
+| `allowed_uids`, `allow_any_user` | yes | yes | yes |  |
+| `tls` | yes | yes |  |  |
+| `max_response_bytes`, `max_header_bytes`, `disable_compression`, `health_path` | yes |  |  |  |
+
+Over `unix`, `auth.token` is what each connection begins with, or else `auth.api_key`. `options` has what only one transport
+knows, over what `connection` says. A wrong one is a mistake, and one that its transport does not know a note.
 ";
 
 /// A field, or a variant of an enum.
@@ -215,13 +235,17 @@ const INERT: [&str; 6] = [
 ];
 
 /// What is said of keys that no field has.
-const OWN: [(&str, &str); 2] = [
+const OWN: [(&str, &str); 3] = [
+    (
+        "$schema",
+        "Schema of the file, a path or a URL that editors go by. It has no other effect. Default: none.",
+    ),
     ("budget.rule", "Rule, which decides what the other keys are."),
     ("security.audit.enabled", "Whether decisions are written. Default: true."),
 ];
 
-fn field_of(types: &Types, path: &str) -> Option<Field> {
-    let (mut kind, mut found) = ("Config Sections".to_owned(), None);
+fn field_of(types: &Types, of: &str, path: &str) -> Option<Field> {
+    let (mut kind, mut found) = (of.to_owned(), None);
     for name in path.split('.') {
         let all = fields(types, &kind, name, 2);
         let docs: BTreeSet<_> =
@@ -238,6 +262,13 @@ fn field_of(types: &Types, path: &str) -> Option<Field> {
 fn plain(doc: &str) -> String {
     let (mut text, mut rest) = (String::new(), doc.trim());
     while let Some((before, link)) = rest.split_once('[') {
+        // In code, a bracket is one.
+        if (text.matches('`').count() + before.matches('`').count()) % 2 == 1 {
+            text += before;
+            text.push('[');
+            rest = link;
+            continue;
+        }
         let Some((inner, after)) = link.split_once(']') else { break };
         text += before;
         text += inner;
@@ -286,6 +317,17 @@ fn in_units(nanos: f64) -> String {
     }
 }
 
+/// A list, or a map, with what each of its values is.
+fn of_each(what: &str, root: &Value, each: &Value) -> String {
+    match &*kind(root, each) {
+        "text" => format!("{what} of texts"),
+        "secret" => format!("{what} of secrets"),
+        "number" => format!("{what} of numbers"),
+        "text or section" => format!("{what} of texts or sections"),
+        _ => what.to_owned(),
+    }
+}
+
 fn kind(root: &Value, schema: &Value) -> String {
     let is_duration = link(schema) == Some("duration");
     let shown = |end: f64| if is_duration { in_units(end) } else { end.to_string() };
@@ -324,9 +366,10 @@ fn kind(root: &Value, schema: &Value) -> String {
         _ if is_one && types.contains(&"array") => "list or map".to_owned(),
         _ if types.contains(&"integer") => "text or number".to_owned(),
         _ if of["properties"].is_object() => "section".to_owned(),
+        _ if types.contains(&"array") => of_each("list", root, &of["items"]),
         _ => match (of["type"].as_str(), of["anyOf"][0]["enum"].as_array()) {
-            (Some("array"), _) => "list".to_owned(),
-            (Some(_), _) => "map".to_owned(),
+            (Some("array"), _) => of_each("list", root, &of["items"]),
+            (Some(_), _) => of_each("map", root, &of["additionalProperties"]),
             (None, Some(choices)) => {
                 let choices: Vec<_> = choices.iter().filter_map(Value::as_str).collect();
                 format!("`{}`", choices.join("`, `"))
@@ -372,7 +415,7 @@ fn page() -> String {
         for Key { path, schema: of } in keys.iter().filter(|key| is_in(&key.path)) {
             let name = path.rsplit('.').next().unwrap();
             let is_form = FORMS.iter().any(|(go, _)| *go == name);
-            let mut field = field_of(&types, path).unwrap_or_default();
+            let mut field = field_of(&types, "Config Sections", path).unwrap_or_default();
             if let Some((_, doc)) = OWN.iter().find(|(key, _)| key == path) {
                 (*doc).clone_into(&mut field.doc);
             }
@@ -405,8 +448,86 @@ fn page() -> String {
             writeln!(page, "| `{path}` | {kind} | {default} | {others} | {doc} |").unwrap();
         }
     }
+    page += &options(&types, &mut wanting);
     assert!(wanting.is_empty(), "no comment is found for {wanting:?}");
     page
+}
+
+const ABOUT_OPTIONS: &str = "
+# Options of a transport
+
+Of Go, `exec` also knows `args`, `env` and `environment`, which hold where the keys of that name do not, and
+`handshake_config` and `stream_sync_config`, which are other names of `handshake` and `output`.
+
+| key | transport | type | default | what it is |
+|---|---|---|---|---|
+";
+
+/// The settings that each transport knows of its own.
+fn options(types: &Types, wanting: &mut Vec<String>) -> String {
+    let value = |of: Result<Value, serde_json::Error>| of.unwrap();
+    let unix = value(serde_json::to_value(SocketConfig::default()));
+    let grpc = value(serde_json::to_value(GrpcConfig::default()));
+    let exec = value(serde_json::to_value(ProcessConfig::default()));
+    let mut page = ABOUT_OPTIONS.to_owned();
+    for (transport, shown, of, config) in [
+        ("unix", "`unix`", "SocketConfig", &unix),
+        ("grpc", "`grpc`, `grpc-tls`", "GrpcConfig", &grpc),
+        ("exec", "`exec`", "ProcessConfig", &exec),
+    ] {
+        let mut found = Vec::new();
+        leaves(config, "", &mut found);
+        // Keys of the plugin itself, or of its connection.
+        let is_own = |path: &str| match transport {
+            "exec" => {
+                let own = ["args", "request_timeout", "work_dir"].contains(&path);
+                own || path.starts_with("handshake.plugin_")
+            }
+            _ => false,
+        };
+        for (path, default) in found.into_iter().filter(|(path, _)| !is_own(path)) {
+            let doc = plain(&field_of(types, of, &path).unwrap_or_default().doc);
+            if doc.is_empty() {
+                wanting.push(format!("options.{path}"));
+            }
+            let kind = match &default {
+                Value::Bool(_) => "bool",
+                Value::Array(_) => "list",
+                Value::String(text)
+                    if text.ends_with('s') && text.as_bytes()[0].is_ascii_digit() =>
+                {
+                    "duration"
+                }
+                Value::String(_) => "text",
+                Value::Null if path.ends_with("_file") => "text",
+                _ => "number",
+            };
+            let default = if default.is_null() { String::new() } else { format!("`{default}`") };
+            writeln!(page, "| `options.{path}` | {shown} | {kind} | {default} | {doc} |").unwrap();
+        }
+        // Each is known.
+        let mut all = config.clone();
+        all.as_object_mut().unwrap().retain(|key, _| !is_own(key));
+        let plugin =
+            json!({ "name": "a", "transport": transport, "endpoint": "a:1", "options": all });
+        let file = json!({ "plugins": [plugin] }).to_string();
+        let config = Config::from_str(&file, Format::Json).unwrap();
+        assert!(config.notes().is_empty(), "{:?}", config.notes());
+    }
+    page
+}
+
+/// All values without parts, by their paths.
+fn leaves(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                leaves(value, &path, found);
+            }
+        }
+        value => found.push((path.to_owned(), value.clone())),
+    }
 }
 
 #[test]

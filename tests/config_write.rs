@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use tower_upstream::{
     CircuitBreakerConfig,
     auth::{AuthConfig, AuthMethod},
-    config::{Config, Format, PluginConfig, ReadOptions, Secrets, Sections, env::EnvOptions},
+    config::{
+        Config, Format, PluginConfig, Preset, ReadOptions, Secrets, Sections, env::EnvOptions,
+    },
     health::HealthConfig,
     limit::RateLimitConfig,
     retry::RetryConfig,
@@ -180,4 +182,110 @@ fn what_is_written_for_go_reads_as_go_means_it() {
     // What the plugin does not have is written with zeros, and read as not there.
     assert_eq!((&after.health_check, &after.connection), (&None, &None));
     assert_eq!(again.log_level, "info");
+}
+
+/// As it is after Go has read it: of a plugin without `auth` Go needs to be told that it has none.
+fn as_go_has_it(mut config: Config) -> Config {
+    for plugin in &mut config.plugins {
+        plugin.auth.get_or_insert_with(|| config.defaults.auth.clone());
+    }
+    config
+}
+
+fn survives_go(config: &Config) {
+    let text = config.to_go_json(Secrets::Written).unwrap();
+    let options = ReadOptions::default().with_preset(config.preset);
+    let again = Config::from_str_with(&text, Format::Json, &options)
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let expected = as_go_has_it(config.clone());
+    assert_eq!(again.plugins, expected.plugins, "{text}");
+    assert_eq!(again.security, expected.security, "{text}");
+    assert_eq!(again.discovery, expected.discovery, "{text}");
+    assert_eq!(again.log_level, expected.log_level, "{text}");
+}
+
+#[test]
+fn what_is_written_for_go_is_read_as_it_was() {
+    let preset = ReadOptions::default().with_preset(Preset::Go);
+    for name in [
+        "written.json",
+        "sample.json",
+        "readme.yaml",
+        "exec.yaml",
+        "security.json",
+        "security.yaml",
+    ] {
+        let path = format!("{}/tests/config/go/{name}", env!("CARGO_MANIFEST_DIR"));
+        for options in [&preset, &ReadOptions::default()] {
+            let config =
+                Config::from_file_with(&path, options).unwrap_or_else(|error| panic!("{error}"));
+            survives_go(&config);
+        }
+    }
+    // Go writes every section, also those that are not there.
+    let bare =
+        Config::default().with_plugin(PluginConfig::new("tax", "http").with_endpoint("http://tax"));
+    survives_go(&bare);
+    let text = "preset: go
+log_level: debug
+plugins:
+- name: tax
+  transport: exec
+  executable: /opt/tax
+  args: [--port, '0']
+  env: [A=b=c, 'B=']
+  work_dir: /opt
+  type: vat
+  version: 1.2.3
+  priority: -3
+  enabled: false
+  options: {max_calls: 3}
+  labels: {a: b}
+  annotations: {c: d}
+  retry: {max_retries: 0, initial_interval: 1ms, max_interval: 2ms, multiplier: 1, random_jitter: false}
+  connection: {max_connections: 0, request_timeout: 1m, keep_alive: false, disable_compression: true}
+  health_check: {enabled: false, endpoint: /x}
+  auth: {method: custom, headers: {X-Key: k}}
+discovery: {enabled: true, directories: [/a], discovery_timeout: 5s, max_depth: 3, follow_symlinks: false}
+";
+    survives_go(&read(text, Format::Yaml));
+}
+
+#[cfg(all(feature = "process", unix))]
+#[test]
+fn the_security_that_is_written_for_go_is_read_as_it_was() {
+    let plugins = "plugins: {tax: {transport: http, endpoint: 'http://tax'}}\n";
+    for security in [
+        "{enabled: true, policy: permissive, file: /a, watch: false}",
+        "{enabled: false}",
+        "{enabled: false, policy: strict, max_file_size: 7, auto_update: true, hash_algorithm: sha256}",
+        "{policy: audit-only, allowed_types: [a], forbidden_paths: [/b], reload_delay: 1000000000}",
+        "{policy: strict, audit: {file: /c, log_authorized: true, include_metadata: true}}",
+        "{policy: strict, audit: {audit_file: /c, log_unauthorized: false, log_config_changes: false}}",
+    ] {
+        survives_go(&read(&format!("{plugins}security: {security}\n"), Format::Yaml));
+    }
+    // Go would let all programs run without one.
+    let config =
+        read(&format!("{plugins}security: {{file: /a, reload_delay: 1s}}\n"), Format::Yaml);
+    let go: serde_json::Value =
+        serde_json::from_str(&config.to_go_json(Secrets::Written).unwrap()).unwrap();
+    assert_eq!(go["security"]["policy"], 2);
+    assert_eq!(go["security"]["audit"]["enabled"], false);
+    assert_eq!(go["security"]["reload_delay"], 1_000_000_000);
+}
+
+#[test]
+fn what_holds_for_a_plugin_is_written_for_go_where_it_has_no_default() {
+    let text = "defaults: {auth: {method: bearer, token: s3cret}}
+plugins:
+- {name: a, transport: https, endpoint: 'https://a', retry: {enabled: false}}
+- {name: b, transport: https, endpoint: 'https://b', auth: {method: none}}
+";
+    let config = read(text, Format::Yaml);
+    let go = config.to_go_json(Secrets::Written).unwrap();
+    let again = read(&go, Format::Json);
+    assert_eq!(again.plugins[0].auth, Some(config.defaults.auth.clone()));
+    assert_eq!(again.plugins[1].auth.as_ref().unwrap().method, AuthMethod::None);
+    assert_eq!(again.plugins[0].retry.as_ref().unwrap().config.attempts, 1);
 }

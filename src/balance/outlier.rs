@@ -29,7 +29,8 @@ use crate::rules::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(all(feature = "serde", not(doc)), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct OutlierConfig {
     /// Failures in a row that eject an endpoint. 0 switches it off. Default: 5, at most 65,535.

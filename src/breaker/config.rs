@@ -21,7 +21,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(all(feature = "serde", not(doc)), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct CircuitBreakerConfig {
     /// Whether the circuit ever opens. A disabled one lets every call pass, and counts totals. Default:

@@ -55,7 +55,7 @@ fn check_path(path: &OsStr) -> Result<(), Flaw> {
     } else if bytes.contains(&0) {
         "the path holds a NUL"
     } else if has(b"..") || has(b"%2e%2e") {
-        "the path holds `..`"
+        "the path holds `..`; write it without, such as from the root on"
     } else if bytes.len() > MAX_PATH {
         "the path is longer than 4095 bytes"
     } else if bytes.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {

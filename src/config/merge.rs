@@ -17,6 +17,9 @@ const MAX_PLUGINS: usize = 10_000;
 /// No more values of defaults are filled in.
 const MAX_FILLED: usize = 100_000;
 
+/// Texts of defaults are no longer in all, in bytes, counted for each plugin: each is built with its own.
+const MAX_BYTES: usize = 64 << 20;
+
 /// Sections of which a default does not fill in what is left out, since one key decides what the others are.
 const WHOLE: [&str; 2] = ["budget", "discover"];
 
@@ -73,6 +76,7 @@ pub(crate) fn fill_in(root: &mut Node, base: &Node) -> Result<(), Flaw> {
             all.entry(of_field(section)).or_insert(node);
         }
     }
+    check_bytes(&all, each_mut(&mut plugins).count())?;
     add(&mut all, base.members());
     each_mut(&mut plugins).try_for_each(|plugin| filling.sections(plugin, &all))?;
     if let Some(node) = find_mut(root, "plugins") {
@@ -135,6 +139,21 @@ fn too_many(default: &Member) -> Flaw {
         "too much for a config file: defaults fill in more than {MAX_FILLED} values of its plugins"
     );
     Flaw::new(Code::CONFIG_1706, default.key_place.clone(), message)
+}
+
+/// Whether the texts of the defaults are not too long for so many plugins.
+fn check_bytes(defaults: &ByName<'_>, plugins: usize) -> Result<(), Flaw> {
+    let sizes = || defaults.values().map(|node| node.bytes());
+    if sizes().sum::<usize>().saturating_mul(plugins) <= MAX_BYTES {
+        return Ok(());
+    }
+    let longest = defaults.values().max_by_key(|node| node.bytes());
+    let place = longest.map(|node| node.place.clone()).unwrap_or_default();
+    let message = format!(
+        "too much for a config file: the texts of its defaults have more than {} MiB for {plugins} plugins",
+        MAX_BYTES >> 20
+    );
+    Err(Flaw::new(Code::CONFIG_1706, place, message))
 }
 
 /// `retry` of `default_retry`.

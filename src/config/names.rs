@@ -37,7 +37,7 @@ const JOINED: [(&str, &str); 15] = [
 ];
 
 /// The members that Go writes of a section whatever their values.
-const ALWAYS: [(&str, &[&str]); 6] = [
+const ALWAYS: [(&str, &[&str]); 8] = [
     ("retry", &["max_retries", "initial_interval", "max_interval", "multiplier", "random_jitter"]),
     (
         "circuit_breaker",
@@ -64,6 +64,24 @@ const ALWAYS: [(&str, &[&str]); 6] = [
     ),
     ("rate_limit", &["enabled", "requests_per_second", "burst_size", "time_window"]),
     ("auth", &["method"]),
+    ("discovery", &["enabled", "watch_mode"]),
+    (
+        "security",
+        &[
+            "enabled",
+            "policy",
+            "whitelist_file",
+            "auto_update",
+            "hash_algorithm",
+            "validate_on_start",
+            "max_file_size",
+            "allowed_types",
+            "forbidden_paths",
+            "audit",
+            "watch_config",
+            "reload_delay",
+        ],
+    ),
 ];
 
 /// The name of a key that Go may write in one word, in any case.
@@ -103,12 +121,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        breaker::CircuitBreakerConfig, health::HealthConfig, limit::RateLimitConfig,
-        retry::RetryConfig, transport::HttpConfig,
+        breaker::CircuitBreakerConfig,
+        config::model::{DiscoveryConfig, SecurityConfig},
+        health::HealthConfig,
+        limit::RateLimitConfig,
+        retry::RetryConfig,
+        transport::HttpConfig,
     };
 
     fn knows<T: DeserializeOwned>(key: &str) -> bool {
-        let values = [json!(1), json!(true), json!("1s")];
+        let values = [json!(1), json!(true), json!("1s"), json!([]), json!({})];
         values.iter().any(|value| serde_json::from_value::<T>(json!({ key: value })).is_ok())
     }
 
@@ -152,6 +174,8 @@ mod tests {
                     "health_check" => knows::<HealthConfig>(member),
                     "connection" => knows::<HttpConfig>(member),
                     "rate_limit" => knows::<RateLimitConfig>(member),
+                    "discovery" => knows::<DiscoveryConfig>(member),
+                    "security" => knows::<SecurityConfig>(member),
                     _ => *member == "method",
                 };
                 assert!(is_known, "{section}.{member}");

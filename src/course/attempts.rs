@@ -22,7 +22,8 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(all(feature = "serde", not(doc)), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct Attempts {
     /// Number of attempts in all, from 1 to 64. Default: 3.

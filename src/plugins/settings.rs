@@ -3,18 +3,17 @@
 #[cfg(all(feature = "process", unix))]
 use std::collections::BTreeMap;
 
-#[cfg(all(feature = "process", unix))]
-use serde::Deserialize;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-
 #[cfg(feature = "grpc")]
 use crate::transport::GrpcConfig;
 #[cfg(all(feature = "process", unix))]
-use crate::{auth::Secret, plugin::Handshake, transport::ProcessConfig};
+use crate::{auth::Secret, config::rules, plugin::Handshake, transport::ProcessConfig};
 use crate::{
-    config::{PluginConfig, Sections, nearest::did_you_mean, rules::known_options},
-    error::{Error, Kind},
+    config::{
+        PluginConfig, Sections,
+        nearest::did_you_mean,
+        rules::{known_options, with_options},
+    },
+    error::Error,
     transport::{HttpConfig, SocketConfig},
 };
 
@@ -30,64 +29,6 @@ pub(super) fn http(sections: &Sections) -> HttpConfig {
         config.with_tls(tls)
     };
     config
-}
-
-/// An option by another name, as Go's plugin manager has it, and the name here.
-const ALIASES: [(&str, &str); 3] = [
-    ("stream_sync", "output"),
-    ("stream_sync_config", "output"),
-    ("handshake_config", "handshake"),
-];
-
-/// Options of `exec` that are read apart: of Go, where they mean something else than those of the same name here.
-const OF_EXEC: [&str; 3] = ["args", "env", "environment"];
-
-/// The settings of a transport: `base`, and over it those `options` that are settings of its own.
-fn with_options<T: Serialize + DeserializeOwned>(
-    plugin: &PluginConfig,
-    base: T,
-) -> Result<T, Error> {
-    let mut settings = serde_json::to_value(&base).map_err(|error| mistake("", error))?;
-    let Some(known) = settings.as_object_mut() else { return Ok(base) };
-    let mut last = "";
-    for (name, value) in &plugin.options {
-        let is_apart = plugin.transport == "exec" && OF_EXEC.contains(&&**name);
-        if let Some(setting) = known.get_mut(ours(name)).filter(|_| !is_apart) {
-            *setting = if name == "handshake_config" { of_go(value) } else { value.clone() };
-            last = name;
-        }
-    }
-    if last.is_empty() {
-        Ok(base)
-    } else {
-        T::deserialize(settings).map_err(|of| mistake(last, of))
-    }
-}
-
-fn ours(name: &str) -> &str {
-    ALIASES.iter().find(|(go, _)| *go == name).map_or(name, |(_, ours)| ours)
-}
-
-/// Members by the names of Go, which declares none: `ProtocolVersion` in JSON, `protocolversion` in YAML.
-fn of_go(value: &Value) -> Value {
-    let Some(members) = value.as_object() else { return value.clone() };
-    let members =
-        members.iter().map(|(name, value)| match &*name.to_lowercase().replace('_', "") {
-            "protocolversion" => {
-                let number = value.as_str().and_then(|text| text.parse::<u32>().ok());
-                ("protocol_version".to_owned(), number.map_or_else(|| value.clone(), Value::from))
-            }
-            "magiccookiekey" => ("magic_cookie_key".to_owned(), value.clone()),
-            "magiccookievalue" => ("magic_cookie_value".to_owned(), value.clone()),
-            _ => (name.clone(), value.clone()),
-        });
-    Value::Object(members.collect())
-}
-
-#[cold]
-fn mistake(option: &str, error: serde_json::Error) -> Error {
-    let dot = if option.is_empty() { "" } else { "." };
-    Error::not_sent(Kind::InvalidConfig).message(format!("options{dot}{option}: {error}"))
 }
 
 /// What is said of options that its transport does not know.
@@ -137,7 +78,11 @@ pub(super) fn grpc(plugin: &PluginConfig, sections: &Sections) -> Result<GrpcCon
         .with_health_service(health_check.endpoint.clone().unwrap_or_default());
     #[cfg(feature = "tls")]
     let config = config.with_tls(sections.auth.tls(connection.tls.clone()));
-    if plugin.transport.starts_with("grpc") { with_options(plugin, config) } else { Ok(config) }
+    let mut config =
+        if plugin.transport.starts_with("grpc") { with_options(plugin, config)? } else { config };
+    config.allowed_uids.extend_from_slice(&connection.allowed_uids);
+    config.allow_any_user |= connection.allow_any_user;
+    Ok(config)
 }
 
 #[cfg(all(feature = "process", unix))]
@@ -170,8 +115,8 @@ fn arguments(plugin: &PluginConfig) -> Result<Vec<String>, Error> {
     if !plugin.args.is_empty() {
         return Ok(plugin.args.clone());
     }
-    if let Some(args) = plugin.options.get("args") {
-        return Vec::deserialize(args).map_err(|error| mistake("args", error));
+    if let Some(args) = rules::arguments(plugin)? {
+        return Ok(args);
     }
     let args = plugin.annotations.get("args").map_or("", String::as_str).split(',').map(str::trim);
     Ok(args.filter(|arg| !arg.is_empty()).map(str::to_owned).collect())
@@ -180,27 +125,8 @@ fn arguments(plugin: &PluginConfig) -> Result<Vec<String>, Error> {
 /// Where Go has variables as well; of those of one name the first counts.
 #[cfg(all(feature = "process", unix))]
 fn environment(plugin: &PluginConfig) -> Result<BTreeMap<String, Secret>, Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        List(Vec<String>),
-        Map(BTreeMap<String, String>),
-    }
-    let mut all = plugin.env.clone();
-    for option in ["env", "environment"] {
-        let Some(value) = plugin.options.get(option) else { continue };
-        let pairs: Vec<_> = match Either::deserialize(value).map_err(|of| mistake(option, of))? {
-            Either::Map(map) => map.into_iter().collect(),
-            Either::List(list) => list
-                .iter()
-                .filter_map(|pair| pair.split_once('='))
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-        };
-        for (name, value) in pairs {
-            all.entry(name).or_insert_with(|| value.into());
-        }
-    }
+    let mut all = rules::environment(plugin)?;
+    all.extend(plugin.env.iter().map(|(name, value)| (name.clone(), value.clone())));
     for (name, value) in &plugin.annotations {
         if let Some(name) = name.strip_prefix("env_").filter(|_| !value.is_empty()) {
             all.entry(name.to_owned()).or_insert_with(|| value.as_str().into());

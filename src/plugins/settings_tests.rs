@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -38,6 +38,70 @@ fn options_that_a_transport_does_not_know_are_told_with_the_nearest_name() {
     assert!(bridge.is_some_and(|text| text.contains("bridge_config") && !text.contains("args")));
 }
 
+#[test]
+fn an_option_of_another_type_is_told_at_its_own_key() {
+    let options = json!({ "ping_after": "soon", "allowed_uids": [0, "root"], "x": 1 });
+    let wrong = plugin(json!({ "transport": "unix", "options": options }));
+    let error = socket(&wrong, &Sections::default()).unwrap_err().to_string();
+    for part in ["options.ping_after: expected", "options.allowed_uids[1]: expected"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+/// The keys of `connection` that settings go by.
+#[cfg(all(feature = "process", feature = "grpc", feature = "tls", unix))]
+fn keys_with_effect<T: PartialEq>(settings: impl Fn(&Sections) -> T) -> Vec<&'static str> {
+    let all = json!({
+        "request_timeout": "9s", "connect_timeout": "7s", "idle_timeout": "1m", "max_idle_connections": 7,
+        "max_connections": 9, "max_connection_age": "5m", "keep_alive": false, "max_response_bytes": 4000,
+        "max_header_bytes": 10000, "disable_compression": true, "health_path": "/healthz",
+        "allowed_uids": [1000], "allow_any_user": true, "tls": { "ca_file": "ca.pem" },
+    });
+    let defaults = serde_json::to_value(Sections::default()).unwrap();
+    let keys = defaults["connection"].as_object().unwrap().keys();
+    let without = settings(&Sections::default());
+    let mut found: Vec<&'static str> = Vec::new();
+    for key in keys {
+        let one = json!({ "connection": { key: all[key] } });
+        let sections: Sections = serde_json::from_value(one).unwrap();
+        assert_ne!(sections, Sections::default(), "{key} is not tried");
+        if settings(&sections) != without {
+            found.push(key.clone().leak());
+        }
+    }
+    found
+}
+
+#[cfg(all(feature = "process", feature = "grpc", feature = "tls", unix))]
+#[test]
+fn each_transport_goes_by_the_keys_of_connection_that_the_guide_says() {
+    let of = |transport: &str| {
+        let whole = plugin(json!({ "transport": transport }));
+        match transport {
+            "http" => keys_with_effect(http),
+            "grpc" => keys_with_effect(|sections| grpc(&whole, sections).unwrap()),
+            "unix" => keys_with_effect(|sections| socket(&whole, sections).unwrap()),
+            _ => keys_with_effect(|sections| process(&whole, sections).unwrap()),
+        }
+    };
+    let guide = include_str!("../_guide/config.md");
+    for (column, transport) in ["http", "grpc", "unix", "exec"].into_iter().enumerate() {
+        let keys = of(transport);
+        let (_, table) = guide.split_once("| key of `connection` |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let said: Vec<_> = rows
+            .filter_map(|row| {
+                let cells: Vec<_> = row.split('|').map(str::trim).collect();
+                (cells[2 + column] == "yes").then(|| cells[1].replace('`', ""))
+            })
+            .flat_map(|keys| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let mut said: Vec<&str> = said.iter().map(String::as_str).collect();
+        said.sort_unstable();
+        assert_eq!(keys, said, "{transport}");
+    }
+}
+
 #[cfg(all(feature = "process", unix))]
 mod exec {
     use super::*;
@@ -73,6 +137,8 @@ mod exec {
         let env: Vec<_> = env.iter().map(|(name, value)| (&**name, value.expose())).collect();
         assert_eq!(env, [("A", "1"), ("B", "2"), ("C", "3"), ("D", "4")]);
         assert!(config(json!({ "options": { "env": 7 } })).is_err());
+        let error = config(json!({ "options": { "environment": ["A"] } })).unwrap_err().to_string();
+        assert!(error.contains("options.environment") && error.contains("NAME=value"), "{error}");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The backends that a `discover` section may name.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::endpoints::AnyDiscover;
 use crate::{
-    config::{DiscoverConfig, nearest::did_you_mean},
-    discover::{File, WatchConfig, Watched},
+    config::{
+        DiscoverConfig,
+        nearest::did_you_mean,
+        rules::backends::{self, FileSettings, HttpSettings},
+    },
+    discover::{Farp, File, Filtered, Watched},
     error::{Code, Error, Kind},
 };
 
@@ -67,13 +70,8 @@ pub(super) fn open(
     known: &BTreeMap<String, AnyDiscover>,
 ) -> Result<AnyDiscover, Error> {
     let (name, settings) = discover.backend()?;
-    let names: Vec<_> = BACKENDS.iter().map(|backend| backend.name).collect();
     let Some(backend) = BACKENDS.iter().find(|backend| backend.name == name) else {
-        let hint = did_you_mean(name, &names).unwrap_or_default();
-        return Err(mistake(format!(
-            "there is no backend `{name}`; {hint} there are `{}`",
-            names.join("`, `")
-        )));
+        return Err(backends::unknown_backend(name).into());
     };
     let service = if discover.service.is_empty() { plugin } else { &discover.service };
     match backend.open {
@@ -93,37 +91,6 @@ fn mistake(text: String) -> Error {
         .message(format!("discover: {text}"))
 }
 
-fn settings<T: DeserializeOwned + Default>(asked: &Asked<'_>, name: &str) -> Result<T, Error> {
-    match asked.settings {
-        Value::Null => Ok(T::default()),
-        settings => T::deserialize(settings).map_err(|error| mistake(format!("`{name}`: {error}"))),
-    }
-}
-
-/// The value of a key that the config of a backend does not have, and its settings without that.
-fn without(asked: &Asked<'_>, key: &str) -> (Value, Value) {
-    let mut settings = asked.settings.clone();
-    let value = settings.as_object_mut().and_then(|settings| settings.remove(key));
-    (value.unwrap_or_default(), settings)
-}
-
-/// The settings as the Go library writes them: with texts that are empty where nothing was set, and with keys that
-/// it forgets, of which a note of the config tells.
-#[cfg(any(feature = "kubernetes", feature = "mdns"))]
-fn of_go(asked: &Asked<'_>, forgotten: &[&str]) -> Value {
-    let mut settings = asked.settings.clone();
-    if let Some(all) = settings.as_object_mut() {
-        all.retain(|key, value| !forgotten.contains(&&**key) && value.as_str() != Some(""));
-    }
-    settings
-}
-
-/// The same as a value of its type.
-fn value<T: DeserializeOwned + Default>(value: Value, name: &str) -> Result<T, Error> {
-    let read = Option::<T>::deserialize(value);
-    Ok(read.map_err(|error| mistake(format!("`{name}`: {error}")))?.unwrap_or_default())
-}
-
 /// Of this program: a source that it has registered under the name of the service.
 fn memory(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     asked.known.get(asked.service).cloned().ok_or_else(|| {
@@ -139,18 +106,7 @@ fn memory(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 
 /// A file, whose path may have the name of the service in it.
 fn file(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Settings {
-        path: String,
-        #[serde(with = "crate::duration::option")]
-        interval: Option<Duration>,
-        watch: WatchConfig,
-    }
-    let Settings { path, interval, watch } = settings(asked, "file")?;
-    if path.is_empty() {
-        return Err(mistake("`file` needs a `path`".to_owned()));
-    }
+    let FileSettings { path, interval, watch } = backends::file(asked.settings)?;
     watch.validate()?;
     let file = File::new(path);
     let file = match interval {
@@ -162,24 +118,10 @@ fn file(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 
 /// Services that tell over HTTP what they are: those with the name.
 fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    use crate::{
-        auth::Secret,
-        discover::{Farp, FarpConfig, Filtered},
-    };
-
-    // The seeds, and beside them the settings of how they are polled.
-    let (seeds, rest) = without(asked, "seeds");
-    let (token, rest) = without(&Asked { settings: &rest, ..*asked }, "token");
-    let asked = &Asked { settings: &rest, ..*asked };
-    let seeds: Vec<String> = value(seeds, "http")?;
-    if seeds.is_empty() {
-        return Err(mistake("`http` needs `seeds`, such as `http://10.0.0.1:8080`".to_owned()));
-    }
-    let config: FarpConfig = settings(asked, "http")?;
+    let HttpSettings { seeds, token, config } = backends::http(asked.settings)?;
     let watch = config.watch.clone();
     watch.validate()?;
     let mut farp = Farp::new(seeds)?.with_config(config);
-    let token: Secret = value(token, "http")?;
     if !token.is_empty() {
         farp = farp.with_token(token.expose())?;
     }
@@ -189,57 +131,39 @@ fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 /// A name, with a port or the name of a service.
 #[cfg(feature = "dns")]
 fn dns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    use crate::discover::{Dns, DnsConfig};
-
-    let config: DnsConfig = settings(asked, "dns")?;
-    Ok(AnyDiscover::new(Dns::system_with_config(config)?.service(asked.service)?))
+    let config = backends::dns(asked.settings)?;
+    let dns = crate::discover::Dns::system_with_config(config)?;
+    Ok(AnyDiscover::new(dns.service(asked.service)?))
 }
 
 /// A service of Consul, by the name that it has there.
 #[cfg(feature = "consul")]
 fn consul(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    use crate::discover::{Consul, ConsulConfig};
-
-    let config: ConsulConfig = settings(asked, "consul")?;
+    let config = backends::consul(asked.settings)?;
     config.validate()?;
-    Ok(AnyDiscover::new(Consul::new(config)?.service(asked.service)?))
+    Ok(AnyDiscover::new(crate::discover::Consul::new(config)?.service(asked.service)?))
 }
 
 /// A service of etcd, by the name that it has there.
 #[cfg(feature = "etcd")]
 fn etcd(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    use crate::discover::{Etcd, EtcdConfig};
-
-    let config: EtcdConfig = settings(asked, "etcd")?;
-    Ok(AnyDiscover::new(Etcd::new(config)?.service(asked.service)?))
+    let config = backends::etcd(asked.settings)?;
+    Ok(AnyDiscover::new(crate::discover::Etcd::new(config)?.service(asked.service)?))
 }
 
 /// An application of Eureka, by its name there, in any case.
 #[cfg(feature = "eureka")]
 fn eureka(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    use crate::discover::{Eureka, EurekaConfig};
-
-    let config: EurekaConfig = settings(asked, "eureka")?;
-    Ok(AnyDiscover::new(Eureka::new(config)?.service(asked.service)?))
+    let config = backends::eureka(asked.settings)?;
+    Ok(AnyDiscover::new(crate::discover::Eureka::new(config)?.service(asked.service)?))
 }
 
 /// A service in the local network, by its own type or by that which all share.
 #[cfg(feature = "mdns")]
 fn mdns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    use crate::discover::{Filtered, Mdns, MdnsConfig};
-
-    let rest = of_go(asked, &["watch_interval", "ttl"]);
-    let (domain, rest) = without(&Asked { settings: &rest, ..*asked }, "domain");
-    let (interface, rest) = without(&Asked { settings: &rest, ..*asked }, "interface");
-    let domain: String = value(domain, "mdns")?;
-    if !matches!(domain.trim_end_matches('.'), "" | "local") {
-        return Err(mistake("`mdns`: `domain` is `local.`: multicast DNS has no other".to_owned()));
-    }
-    let mut config: MdnsConfig = settings(&Asked { settings: &rest, ..*asked }, "mdns")?;
-    let interface: String = value(interface, "mdns")?;
-    config.interfaces.extend(Some(interface).filter(|name| !name.is_empty()));
+    let config = backends::mdns(asked.settings)?;
     let has_types = !config.service_types.is_empty();
-    let mdns = Mdns::new(config)?;
+    let mdns = crate::discover::Mdns::new(config)?;
     Ok(match has_types {
         true => AnyDiscover::new(Filtered::service(mdns.all_types()?, asked.service)),
         false => AnyDiscover::new(mdns.service(asked.service)?),
@@ -249,9 +173,17 @@ fn mdns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 /// A Service of Kubernetes, as `NAME` or `NAMESPACE/NAME`.
 #[cfg(feature = "kubernetes")]
 fn kubernetes(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    use crate::discover::{Kubernetes, KubernetesConfig};
+    let config = backends::kubernetes(asked.settings)?;
+    Ok(AnyDiscover::new(crate::discover::Kubernetes::new(config)?.service(asked.service)?))
+}
 
-    let own = of_go(asked, &["service_type"]);
-    let config: KubernetesConfig = settings(&Asked { settings: &own, ..*asked }, "kubernetes")?;
-    Ok(AnyDiscover::new(Kubernetes::new(config)?.service(asked.service)?))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_checked_for_the_backends_that_there_are() {
+        let names: Vec<_> = BACKENDS.iter().map(|backend| backend.name).collect();
+        assert_eq!(names, backends::BACKENDS);
+    }
 }

@@ -134,10 +134,16 @@ async fn endpoints_are_found_in_memory_and_in_a_file() {
     for (section, text) in [
         (json!({ "fil": { "path": "/x" } }), "did you mean `file`?"),
         (json!({ "file": {} }), "needs a `path`"),
-        (json!({ "file": { "pth": "/x" } }), "unknown field `pth`"),
+        (
+            json!({ "file": { "pth": "/x" } }),
+            "discover.file.pth: unknown key; did you mean `path`?",
+        ),
         (json!({ "memory": {}, "service": "tox" }), "did you mean `tax`?"),
         (json!({ "http": {} }), "needs `seeds`"),
-        (json!({ "http": { "seeds": ["http://a:1"], "poll": "1s" } }), "unknown field `poll`"),
+        (
+            json!({ "http": { "seeds": ["http://a:1"], "poll": "1s" } }),
+            "discover.http.poll: unknown key",
+        ),
         (json!({}), "names no backend"),
     ] {
         let error = plugins.apply(discover(section)).unwrap_err();
@@ -216,11 +222,15 @@ async fn a_mistake_in_the_settings_of_a_backend_is_named() {
     for (feature, section, text) in [
         (cfg!(feature = "etcd"), json!({ "etcd": { "endpoints": [] } }), "`endpoints` is empty"),
         (cfg!(feature = "eureka"), json!({ "eureka": { "urls": [] } }), "`urls`"),
-        (cfg!(feature = "eureka"), json!({ "eureka": { "url": "x" } }), "unknown field `url`"),
+        (
+            cfg!(feature = "eureka"),
+            json!({ "eureka": { "url": "x" } }),
+            "discover.eureka.url: unknown key; did you mean `urls`?",
+        ),
         (
             cfg!(feature = "kubernetes"),
             json!({ "kubernetes": { "adress": "x" } }),
-            "unknown field `adress`",
+            "adress: unknown key; did you mean `address`?",
         ),
         (
             cfg!(feature = "kubernetes"),
@@ -231,7 +241,7 @@ async fn a_mistake_in_the_settings_of_a_backend_is_named() {
         (
             cfg!(feature = "consul"),
             json!({ "consul": { "adress": "x" } }),
-            "unknown field `adress`",
+            "adress: unknown key; did you mean `address`?",
         ),
     ] {
         let name = section.as_object().unwrap().keys().next().unwrap().clone();

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct EnvOptions {
     /// Prefix of a variable that comes before the one with the name alone. Default: `GO_PLUGINS_`.
@@ -90,35 +91,41 @@ impl EnvOptions {
         self
     }
 
-    /// The value of a variable of the environment.
-    pub(super) fn variable(&self, name: &str) -> Option<String> {
+    /// The value of a variable of the environment, or what is wrong with it.
+    pub(super) fn variable(&self, name: &str) -> Option<Result<String, String>> {
         let value = match &self.variables {
-            Some(variables) => variables.get(name).cloned(),
-            None => std::env::var(name).ok(),
+            Some(variables) => variables.get(name).cloned().map(Ok),
+            None => std::env::var_os(name).map(|value| in_utf_8(name, value)),
         };
-        value.filter(|value| !value.is_empty())
+        value.filter(|value| value.as_ref().is_ok_and(|value| !value.is_empty()) || value.is_err())
     }
 
-    /// All variables whose names begin with `prefix`, in order, with the rest of their names.
-    pub(super) fn with_prefix_of(&self, prefix: &str) -> Vec<(String, String)> {
-        let has_prefix = |(name, _): &(String, String)| {
-            name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty())
-        };
+    /// All variables whose names begin with `prefix`, in order, with their values.
+    pub(super) fn with_prefix_of(&self, prefix: &str) -> Vec<(String, Result<String, String>)> {
+        let has_prefix =
+            |name: &str| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
         let mut found: Vec<_> = match &self.variables {
             Some(variables) => {
-                let all = variables.iter().map(|(name, value)| (name.clone(), value.clone()));
-                all.filter(has_prefix).collect()
+                let all = variables.iter().filter(|(name, _)| has_prefix(name));
+                all.map(|(name, value)| (name.clone(), Ok(value.clone()))).collect()
             }
             None => {
                 let all = std::env::vars_os().filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                    let name = name.into_string().ok().filter(|name| has_prefix(name))?;
+                    let value = in_utf_8(&name, value);
+                    Some((name, value))
                 });
-                all.filter(has_prefix).collect()
+                all.collect()
             }
         };
         found.sort();
         found
     }
+}
+
+fn in_utf_8(name: &str, value: OsString) -> Result<String, String> {
+    let wrong = || format!("the value of the environment variable `{name}` is not UTF-8");
+    value.into_string().map_err(|_| wrong())
 }
 
 /// Leaves out the values, which may be secrets.

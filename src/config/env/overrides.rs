@@ -7,7 +7,7 @@ use crate::{
         nearest::did_you_mean,
         value::{Flaw, Flaws, Member, Node, Place, Text, Value},
     },
-    error::Code,
+    error::{Code, Quoted},
 };
 
 /// Between two parts of a path.
@@ -21,7 +21,8 @@ pub(crate) fn override_all(root: &mut Node, options: &EnvOptions, flaws: &mut Fl
     };
     for (name, value) in options.with_prefix_of(prefix) {
         let place = Place::Variable(name.as_str().into());
-        let set = checked(&name, value, options).map_err(|wrong| (wrong, None)).and_then(|text| {
+        let value = value.and_then(|value| checked(&name, value, options));
+        let set = value.map_err(|wrong| (wrong, None)).and_then(|text| {
             let parts: Vec<_> = name[prefix.len()..].split(BETWEEN).collect();
             set(root, &parts, Node { place: place.clone(), value: loose(text) })
         });
@@ -47,7 +48,7 @@ fn set(node: &mut Node, parts: &[&str], value: Node) -> Result<(), Wrong> {
     }
     match &mut node.value {
         Value::List(nodes) => {
-            let named = nodes.iter().position(|node| name(node).is_some_and(|of| is(of, part)));
+            let named = meant(nodes.iter().map(|node| name(node).unwrap_or_default()), part)?;
             let index =
                 named.or_else(|| part.parse().ok().filter(|&index: &usize| index < nodes.len()));
             match index {
@@ -63,10 +64,12 @@ fn set(node: &mut Node, parts: &[&str], value: Node) -> Result<(), Wrong> {
             }
         }
         Value::Map(members) => {
-            let member = members.iter_mut().find(|member| {
-                is(&member.key, part) || is_same(&member.key, &part.to_ascii_lowercase())
-            });
-            match member {
+            let named = meant(members.iter().map(|member| &*member.key), part)?;
+            let of_field = || {
+                let part = part.to_ascii_lowercase();
+                members.iter().position(|member| is_same(&member.key, &part))
+            };
+            match named.or_else(of_field).map(|index| &mut members[index]) {
                 Some(member) if rest.is_empty() => {
                     member.key_place = value.place.clone();
                     member.node = value;
@@ -94,6 +97,27 @@ fn set(node: &mut Node, parts: &[&str], value: Node) -> Result<(), Wrong> {
 
 fn name(node: &Node) -> Option<&str> {
     node.members().iter().find(|member| member.key.eq_ignore_ascii_case("name"))?.node.text()
+}
+
+/// Which of several names a part of a variable's name is: the same letter by letter, or else the only one that may be
+/// written so.
+fn meant<'n>(
+    names: impl Iterator<Item = &'n str> + Clone,
+    part: &str,
+) -> Result<Option<usize>, Wrong> {
+    let find = |is: &dyn Fn(&str) -> bool| -> Vec<_> {
+        names.clone().enumerate().filter(|(_, name)| is(name)).collect()
+    };
+    let same = find(&|name| name.eq_ignore_ascii_case(part));
+    let found = if same.is_empty() { find(&|name| is(name, part)) } else { same };
+    match found[..] {
+        [] => Ok(None),
+        [(index, _)] => Ok(Some(index)),
+        [(_, first), (_, second), ..] => {
+            let (first, second) = (Quoted(first), Quoted(second));
+            Err((format!("leads to several: `{first}` and `{second}`"), None))
+        }
+    }
 }
 
 /// Whether a part of a variable's name is a key, or the name of a plugin: in any case, and `_` for what a

@@ -43,7 +43,7 @@ pub fn process<T: Serialize + DeserializeOwned>(
     let mut flaws = Flaws::default();
     let written = showing(Shown::All, || serde_json::to_value(&*config));
     let mut root = Node::from(written.map_err(Error::caller)?);
-    expand_all(&mut root, &Path::Root, options, &mut flaws);
+    expand_all(&mut root, &Path::Root, options, &mut flaws, &mut Flaws::default());
     override_all(&mut root, options, &mut flaws);
     let mut reading = Reading::new(Format::Toml, "");
     let read = reading.read::<T>(&root, &Path::Root);

@@ -36,7 +36,7 @@ pub(super) fn read(node: &mut Node, path: &Path<'_>, options: &EnvOptions, flaws
 
 fn from_env(name: &str, options: &EnvOptions) -> Result<String, String> {
     match options.variable(name) {
-        Some(value) => checked(name, value, options),
+        Some(value) => checked(name, value?, options),
         None => Err(format!("the environment variable `{}` is not set", Quoted(name))),
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Replaced<'t> {
     pub(super) is_one: bool,
     /// A variable that is not set, and has no default: nothing stands in its place.
     pub(super) unset: Option<&'t str>,
+    /// Whether something looks like a placeholder and is none, so that it stays.
+    pub(super) is_left: bool,
 }
 
 /// Replaces the placeholders of a text, or says which variable is wrong.
@@ -63,10 +65,10 @@ pub(super) fn replaced<'t>(
     room: &mut Room,
 ) -> Result<Replaced<'t>, String> {
     if !text.contains("${") {
-        return Ok(Replaced { text: text.into(), is_one: false, unset: None });
+        return Ok(Replaced { text: text.into(), is_one: false, unset: None, is_left: false });
     }
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
-    let (mut is_one, mut unset) = (false, None);
+    let (mut is_one, mut unset, mut is_left) = (false, None, false);
     // What is behind the last end of any.
     let after = text.len() - text.rfind('}').map_or(0, |end| end + 1);
     while let Some(at) = rest.find("${") {
@@ -90,10 +92,11 @@ pub(super) fn replaced<'t>(
             made.push_str(before);
             made.push_str("${");
             rest = &found[2..];
+            is_left = true;
         }
     }
     made.push_str(rest);
-    Ok(Replaced { text: made.into(), is_one, unset })
+    Ok(Replaced { text: made.into(), is_one, unset, is_left })
 }
 
 struct Placeholder<'t> {
@@ -130,9 +133,10 @@ impl<'t> Placeholder<'t> {
         let Self { name, default, .. } = self;
         let given = |value: &&String| !value.is_empty();
         let overrides = options.allow_overrides.then_some(&options.overrides);
-        let value = options
-            .variable(&format!("{}{name}", options.prefix))
+        let variable = options.variable(&format!("{}{name}", options.prefix));
+        let value = variable
             .or_else(|| options.variable(name))
+            .transpose()?
             .or_else(|| overrides?.get(*name).filter(given).cloned())
             .or_else(|| default.filter(|default| !default.is_empty()).map(str::to_owned))
             .or_else(|| options.defaults.get(*name).filter(given).cloned());

@@ -1,6 +1,6 @@
 //! Where a config comes from.
 
-use std::path::Path;
+use std::{path::Path, string::FromUtf8Error};
 
 use super::{options::ReadOptions, steps::load};
 use crate::config::{
@@ -9,8 +9,6 @@ use crate::config::{
     model::Config,
     value::{Flaw, Format, Place, Source},
 };
-use crate::error::Code;
-
 impl Config {
     /// Reads a file: JSON, YAML or TOML by its extension.
     ///
@@ -19,7 +17,7 @@ impl Config {
     ///
     /// # Bounds
     /// A file has at most 10 MiB and 200,000 values, nested 32 levels deep, and 10,000 plugins. At most 100,000 values are
-    /// filled in from its defaults, and 10 MiB from the environment.
+    /// filled in from its defaults, whose texts have at most 64 MiB, counted for each plugin, and 10 MiB from the environment.
     ///
     /// ```
     /// use tower_upstream::{config::Config, error::Code};
@@ -43,11 +41,7 @@ impl Config {
             let format = Format::by_extension(path)?;
             match String::from_utf8(bytes) {
                 Ok(text) => Ok((text, format)),
-                Err(_) => {
-                    let code =
-                        if format == Format::Json { Code::PLUGIN_1011 } else { Code::CONFIG_1702 };
-                    Err(Flaw::new(code, Place::Nowhere, "the file is not UTF-8"))
-                }
+                Err(error) => Err(not_utf_8(&error, format)),
             }
         });
         match read {
@@ -89,4 +83,16 @@ impl Config {
         let source = Source::new(text);
         load(source.clone(), Context::new(None, source), format, options)
     }
+}
+
+/// Of text in another encoding, the place is said in words: there is no text to show it in.
+#[cold]
+fn not_utf_8(error: &FromUtf8Error, format: Format) -> Flaw {
+    let bytes = error.as_bytes();
+    let good = &bytes[..error.utf8_error().valid_up_to()];
+    let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+    let message = format!("the file is not UTF-8, from line {line} on");
+    let is_utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let help = if is_utf_16 { "it is UTF-16: save it as UTF-8" } else { "save it as UTF-8" };
+    Flaw::new(format.code(), Place::Nowhere, message).helped(help.to_owned())
 }

@@ -37,7 +37,8 @@ pub(super) fn load(
         flaws.push(flaw);
         return Err(ConfigError::new(flaws, &context));
     }
-    expand_all(&mut root, &Path::Root, &options.env, &mut flaws);
+    let mut found = Flaws::default();
+    expand_all(&mut root, &Path::Root, &options.env, &mut flaws, &mut found);
     override_all(&mut root, &options.env, &mut flaws);
     drop_absent(&mut root);
     set_preset(&mut root, options.preset);
@@ -49,7 +50,7 @@ pub(super) fn load(
     }
 
     let mut reading = Reading::new(format, source.text());
-    let mut found = notes(&root, preset, &options.transports);
+    found.extend(notes(&root, preset, &options.transports).sorted());
     let config = read(&mut root, &mut reading, options, &mut flaws, &mut found);
     for unknown in reading.found.unknown.sorted() {
         match note_of(&unknown) {

@@ -19,7 +19,8 @@ use crate::{
 
 /// What a file says: the plugins of a program, and what holds for all of them.
 ///
-/// Fields are public, so a config can be written in code as well.
+/// Fields are public, so a config can be written in code as well. A key `$schema` of a file names its schema to
+/// editors; it is no part of the config.
 ///
 /// # Example
 /// ```
@@ -143,6 +144,9 @@ impl Config {
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[derive(Default)]
 struct Written {
+    /// Of editors, which look for the schema of the file there.
+    #[serde(rename = "$schema")]
+    _schema: Option<String>,
     preset: Option<Preset>,
     log_level: Option<String>,
     metrics_port: Option<u16>,

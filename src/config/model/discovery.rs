@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[allow(missing_docs, reason = "the names of Go, without effect")]
 #[non_exhaustive]
 pub struct DiscoveryConfig {

@@ -20,7 +20,8 @@ use crate::{
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct FailoverSection {
     /// Whether these settings hold. If not, attempts have no time limit of their own, and no hedge.

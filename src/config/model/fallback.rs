@@ -33,12 +33,13 @@ use crate::error::{Error, Kind};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct FallbackConfig {
     /// Whether there is a fallback. Default: true.
     pub enabled: bool,
-    /// What answers. Default: `none`.
+    /// What answers: `none`, `default`, `cached`, or the name of another plugin. Default: `none`.
     pub strategy: String,
     /// Answer of `default`, as JSON. Default: `null`.
     pub default_response: Value,
@@ -132,6 +133,7 @@ impl FallbackConfig {
 }
 
 /// A name alone is text.
+#[cfg(not(doc))]
 impl Serialize for FallbackConfig {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if *self == Self::new(&*self.strategy) {
@@ -141,6 +143,7 @@ impl Serialize for FallbackConfig {
     }
 }
 
+#[cfg(not(doc))]
 impl<'de> Deserialize<'de> for FallbackConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

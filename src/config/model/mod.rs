@@ -22,6 +22,8 @@ mod security;
 mod status;
 
 pub(super) use self::masked::{all as masked_values, shown_address};
+#[cfg(all(feature = "process", unix))]
+pub(super) use self::plugin::list_or_map;
 pub use self::{
     affinity::{HashSection, KeySource, SchemeName, StickySection},
     balance::{BalanceSection, StrategyName},

@@ -29,7 +29,8 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct EndpointConfig {
     /// Address; see [`Address`](crate::endpoint::Address).
@@ -108,6 +109,7 @@ impl<T: Into<String>> From<T> for EndpointConfig {
 }
 
 /// An address alone is text.
+#[cfg(not(doc))]
 impl Serialize for EndpointConfig {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if *self == Self::new(&*self.address) {
@@ -117,6 +119,7 @@ impl Serialize for EndpointConfig {
     }
 }
 
+#[cfg(not(doc))]
 impl<'de> Deserialize<'de> for EndpointConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

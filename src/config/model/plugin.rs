@@ -42,7 +42,8 @@ use crate::{
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct PluginConfig {
     /// Name, by which it is called. No other plugin has it.
@@ -119,7 +120,8 @@ pub struct PluginConfig {
     /// What answers after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackConfig>,
-    /// Settings of its transport, or of its factory, by their own names. Default: none.
+    /// Settings of its transport, or of its factory, by their own names. Of a transport of this crate, each is one of
+    /// those that its config has, over what `connection` says. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "super::masked::values")]
     pub options: BTreeMap<String, Value>,
     /// Labels, by which plugins are looked for. Default: none.
@@ -291,7 +293,9 @@ impl fmt::Debug for PluginConfig {
 }
 
 /// Reads `["NAME=value"]`, or an object.
-fn list_or_map<'de, D>(deserializer: D) -> Result<BTreeMap<String, Secret>, D::Error>
+pub(in crate::config) fn list_or_map<'de, D>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Secret>, D::Error>
 where
     D: Deserializer<'de>,
 {

@@ -6,10 +6,10 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::section::{Section, section};
+use super::section::{Section, Time, section};
 #[cfg(all(feature = "process", unix))]
 use crate::allow::{AllowConfig, AuditConfig};
-use crate::{config::names::in_snake_case, error::Error};
+use crate::{config::names::in_snake_case, duration::go_duration, error::Error};
 
 /// The `security` section: which programs may run as plugins.
 ///
@@ -109,7 +109,15 @@ impl<'de> Section<'de> for Written {
             #[cfg(all(feature = "process", unix))]
             "audit" => self.audit = map.next_value()?,
             inert => {
-                if let Some(value) = map.next_value()? {
+                let value = match inert {
+                    "hash_algorithm" => map.next_value::<Option<String>>()?.map(Value::from),
+                    "reload_delay" => {
+                        let delay = map.next_value::<Option<Time>>()?;
+                        delay.map(|Time(delay)| go_duration(delay).into())
+                    }
+                    _ => map.next_value::<Option<bool>>()?.map(Value::from),
+                };
+                if let Some(value) = value {
                     self.security.inert.insert(inert.to_owned(), value);
                 }
             }

@@ -1,11 +1,6 @@
 //! Options of a plugin that its transport does not know.
 
-use serde::Serialize;
-
-#[cfg(feature = "grpc")]
-use crate::transport::GrpcConfig;
-#[cfg(all(feature = "process", unix))]
-use crate::transport::ProcessConfig;
+use super::options::known_options;
 use crate::{
     config::{
         merge::find,
@@ -13,7 +8,6 @@ use crate::{
         value::{Flaw, Flaws, Member, Node, Path, Value},
     },
     error::Code,
-    transport::SocketConfig,
 };
 
 /// What is said of the options that have no effect. `own` are the names of the program's own factories, which
@@ -54,35 +48,5 @@ fn of_plugin(plugin: &Node, path: &Path<'_>, own: &[String], notes: &mut Flaws) 
             let note = note.at(path.key("options").key(key));
             notes.push(note.helped(did_you_mean(key, &known)));
         }
-    }
-}
-
-/// The options that a transport of this crate knows; `None` for one of others.
-pub(crate) fn known_options(transport: &str) -> Option<Vec<String>> {
-    let but = |config: Vec<String>, others: &[&str]| -> Vec<String> {
-        config.into_iter().filter(|key| !others.contains(&&**key)).collect()
-    };
-    match transport {
-        "http" | "https" => Some(Vec::new()),
-        // Those that are left out have keys of their own.
-        "unix" => Some(but(keys(&SocketConfig::default()), &["token"])),
-        #[cfg(feature = "grpc")]
-        "grpc" | "grpc-tls" => Some(keys(&GrpcConfig::default())),
-        #[cfg(all(feature = "process", unix))]
-        "exec" => {
-            let mut known = but(keys(&ProcessConfig::default()), &["request_timeout", "work_dir"]);
-            let of_go = ["args", "env", "environment", "handshake_config", "stream_sync_config"];
-            known.extend(of_go.map(str::to_owned));
-            known.push("stream_sync".to_owned());
-            Some(known)
-        }
-        _ => None,
-    }
-}
-
-fn keys(config: &impl Serialize) -> Vec<String> {
-    match serde_json::to_value(config) {
-        Ok(serde_json::Value::Object(members)) => members.into_iter().map(|(key, _)| key).collect(),
-        _ => Vec::new(),
     }
 }

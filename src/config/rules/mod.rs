@@ -1,5 +1,6 @@
 //! What makes a config wrong beyond the types of its values.
 
+pub(crate) mod backends;
 mod checked;
 mod doubtful;
 mod endpoints;
@@ -8,16 +9,20 @@ mod found;
 mod given;
 mod identity;
 mod inert;
+mod options;
 mod plugin;
 mod sections;
+mod settings;
 
+#[cfg(all(feature = "process", unix))]
+pub(crate) use self::options::{arguments, environment};
 pub(crate) use self::{
     checked::{At, Checked, mistakes},
     doubtful::{doubt_level, doubt_plugin},
     file::{Common, check_file, circles},
-    given::known_options,
     identity::{mistake_in_name, mistake_in_version},
     inert::{helped, note_of, notes},
+    options::{known_options, with_options},
     plugin::{TRANSPORTS, check_plugin},
     sections::check_defaults,
 };

@@ -1,14 +1,16 @@
 //! The rules of the Go plugin manager for one plugin, in its order, and ours.
 
 use super::{
+    backends::check_discover,
     checked::Checked,
     endpoints::check_endpoints,
     identity::{mistake_in_name, mistake_in_version},
+    options::check_options,
     sections::check_sections,
 };
 use crate::{
     config::{
-        model::{DiscoverConfig, PluginConfig, Sections},
+        model::{PluginConfig, Sections},
         nearest::did_you_mean,
     },
     endpoint::Endpoint,
@@ -33,6 +35,11 @@ pub(crate) fn check_plugin(
     check_auth(plugin, checked);
     check_sections(plugin, checked);
     check_times(plugin, defaults, checked);
+    let is_own = |name: &String| *name == plugin.kind || *name == plugin.transport;
+    // A factory of the program's own knows its options.
+    if !transports.iter().any(is_own) {
+        check_options(plugin, defaults, checked);
+    }
 }
 
 fn check_name(plugin: &PluginConfig, checked: &mut Checked<'_>) {
@@ -114,10 +121,8 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
             checked.wrong_helped("transport", Code::PLUGIN_1008, message, help);
         }
     }
-    if let Some(Err(error)) = plugin.discover.as_ref().map(DiscoverConfig::backend) {
-        let what = error.what();
-        let message = what.strip_prefix("discover: ").unwrap_or(what).to_owned();
-        checked.wrong("discover", error.code(), message);
+    if let Some(discover) = &plugin.discover {
+        check_discover(discover, checked);
     }
     check_endpoints(plugin, is_made, checked);
 }

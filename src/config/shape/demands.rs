@@ -2,19 +2,20 @@
 
 use serde_json::{Value, json};
 
+/// Whether a plugin is over one of some transports. A factory of the program's own may need nothing of the kind.
+pub(super) fn over(transports: &[&str]) -> Value {
+    json!({
+        "properties": { "transport": { "enum": transports } },
+        "required": ["transport"],
+        "not": { "required": ["type"] },
+    })
+}
+
 /// What a plugin needs, by its transport.
 pub(super) fn of_plugin(plugin: &mut Value) {
     let needs = |keys: &[&str]| {
         let keys: Vec<_> = keys.iter().map(|key| json!({ "required": [key] })).collect();
         json!({ "anyOf": keys })
-    };
-    let is = |transports: &[&str]| {
-        // A factory of the program's own may need nothing of the kind.
-        json!({
-            "properties": { "transport": { "enum": transports } },
-            "required": ["transport"],
-            "not": { "required": ["type"] },
-        })
     };
     let in_text = |pattern: &str| json!({ "properties": { "endpoint": { "pattern": pattern } } });
     // A variable may be anything.
@@ -23,10 +24,10 @@ pub(super) fn of_plugin(plugin: &mut Value) {
     let places_and_program = ["executable", "endpoint", "endpoints", "discover"];
     plugin["allOf"] = json!([
         needs(&["transport", "type"]),
-        { "if": is(&["http", "https", "grpc", "grpc-tls", "unix"]), "then": needs(&places) },
-        { "if": is(&["exec"]), "then": needs(&places_and_program) },
-        { "if": is(&["http", "https"]), "then": url },
-        { "if": is(&["https"]), "then": in_text("^(?![hH][tT][tT][pP]://)") },
+        { "if": over(&["http", "https", "grpc", "grpc-tls", "unix"]), "then": needs(&places) },
+        { "if": over(&["exec"]), "then": needs(&places_and_program) },
+        { "if": over(&["http", "https"]), "then": url },
+        { "if": over(&["https"]), "then": in_text("^(?![hH][tT][tT][pP]://)") },
     ]);
     plugin["properties"]["name"]["minLength"] = json!(1);
     plugin["properties"]["transport"]["minLength"] = json!(1);

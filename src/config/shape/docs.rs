@@ -9,6 +9,9 @@ pub(super) fn doc(path: &str) -> Option<String> {
     if path.is_empty() {
         return None;
     }
+    if let Some(said) = of_option(path) {
+        return Some(said);
+    }
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let mut rows = PAGE.lines().filter_map(cells);
     rows.find_map(|[key, _, _, other, doc]| {
@@ -19,6 +22,15 @@ pub(super) fn doc(path: &str) -> Option<String> {
         let is_other = of == parent && other.split(", ").any(|other| code(other) == name);
         is_other.then(|| format!("{OTHER_NAME}`{key}`."))
     })
+}
+
+/// What is said of an option of a transport, such as `options.unix.ping_after`.
+fn of_option(path: &str) -> Option<String> {
+    let (transport, key) = path.strip_prefix("options.")?.split_once('.')?;
+    let (key, transport) = (format!("options.{key}"), format!("`{transport}`"));
+    let mut rows = PAGE.lines().filter_map(cells);
+    let row = rows.find(|[of, transports, ..]| *of == key && transports.contains(&*transport));
+    row.map(|[.., doc]| doc.replace("\\|", "|"))
 }
 
 /// What is said of a key that has its own name here.

@@ -4,6 +4,7 @@ mod ask;
 mod demands;
 mod docs;
 mod durations;
+mod options;
 mod probe;
 mod range;
 mod schema;

@@ -6,6 +6,7 @@ use super::{
     ask::shape,
     demands::{of_auth, of_plugin},
     docs::OTHER_NAME,
+    options::of_options,
     written::{Writer, defined},
 };
 use crate::{
@@ -76,6 +77,7 @@ pub fn schema() -> Value {
     definitions["balance"]["properties"]["strategy"]["examples"] = json!(strategies);
 
     of_plugin(&mut plugin);
+    of_options(&mut plugin, &writer);
     definitions["plugin"] = plugin;
     of_auth(&mut root, &mut definitions);
     let said = |root: &Value, key: &str| root["properties"][key]["description"].clone();

@@ -38,6 +38,14 @@ impl Format {
         Self::named(extension.unwrap_or_default())
     }
 
+    /// The code of a file that is not of the format.
+    pub(crate) fn code(self) -> Code {
+        match self {
+            Self::Json => Code::PLUGIN_1011,
+            Self::Yaml | Self::Toml => Code::CONFIG_1702,
+        }
+    }
+
     fn named(name: &str) -> Result<Self, Flaw> {
         let format = match &*name.to_ascii_lowercase() {
             "json" => Self::Json,

@@ -20,6 +20,16 @@ pub(crate) fn parse(source: &Source, format: Format) -> Result<(Node, Flaws), Fl
     if source.text().trim().is_empty() {
         return Err(Flaw::new(Code::CONFIG_1706, Place::Nowhere, "the file has no content").into());
     }
+    // One was taken off, and the parsers would another.
+    if source.text().starts_with('\u{feff}') {
+        let flaw = Flaw::new(format.code(), Place::file(0, 3), "the file has two byte order marks");
+        return Err(flaw.syntax().into());
+    }
+    if let Some(at) = source.text().find('\0') {
+        let flaw = Flaw::new(format.code(), Place::file(at, at + 1), "the file holds a NUL");
+        let help = "if it is UTF-16, save it as UTF-8".to_owned();
+        return Err(flaw.helped(help).syntax().into());
+    }
     let mut root = match format {
         Format::Json => json::read(source)?,
         Format::Toml => toml::read(source)?,

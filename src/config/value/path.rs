@@ -35,7 +35,7 @@ impl fmt::Display for Path<'_> {
             Self::Root => Ok(()),
             Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
             Self::Key(parent, key) => {
-                let is_plain = |c: char| c.is_alphanumeric() || "_-".contains(c);
+                let is_plain = |c: char| c.is_alphanumeric() || "_-$".contains(c);
                 if key.is_empty() || !key.chars().all(is_plain) {
                     let shown: String = key.chars().take(64).collect();
                     write!(f, "{parent}[{shown:?}]")

@@ -89,6 +89,18 @@ impl Node {
         1 + inner
     }
 
+    /// How many bytes its texts have, with those in it.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.value {
+            Value::Text(text) => text.text.len(),
+            Value::List(nodes) => nodes.iter().map(Self::bytes).sum(),
+            Value::Map(members) => {
+                members.iter().map(|member| member.key.len() + member.node.bytes()).sum()
+            }
+            _ => 0,
+        }
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(&text.text),

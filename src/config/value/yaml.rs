@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{Error, Location, Options, Spanned, options::AliasLimits};
 
@@ -14,6 +14,9 @@ use super::{
     tree::{MAX_DEPTH, MAX_VALUES, Member, Node, Place, Value},
 };
 use crate::error::Code;
+
+/// No texts of a file are longer in all, in bytes, with those that aliases repeat.
+const MAX_BYTES: usize = 16 << 20;
 
 pub(super) fn read(source: &Source) -> Result<Node, Flaw> {
     let read = serde_saphyr::from_str_with_options::<Spanned<Raw>>(source.text(), options());
@@ -29,6 +32,13 @@ fn options() -> Options {
             // A start and an end for each.
             max_events: 2 * MAX_VALUES + 100,
             max_documents: 2,
+            max_total_scalar_bytes: MAX_BYTES,
+            max_recorded_anchor_bytes: MAX_BYTES,
+            // Of a map that is merged into each plugin, there are as many as of those.
+            max_aliases: MAX_VALUES,
+            max_anchors: MAX_VALUES,
+            max_merge_keys: MAX_VALUES,
+            enforce_alias_anchor_ratio: false,
         },
         // Told for all of them, with the other mistakes.
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
@@ -78,11 +88,14 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
             // The end of the file is where the parser ran out of it.
             let end = source.text().len();
             let is_lost = place == Place::Nowhere;
-            let (what, at) = match (what.rsplit_once(NO_KEY), what.rsplit_once(AT_LINE)) {
-                (Some((_, at)), _) => ("a key must be a text", at.parse().ok()),
-                (_, Some((said, at))) if is_lost => (said, position(source, at)),
+            let (what, at) = match what.rsplit_once(AT_LINE) {
+                // Nothing else is asked for as a text.
+                _ if is_no_text(cause) => ("a key must be a text", None),
+                Some((said, at)) => (said, position(source, at).filter(|_| is_lost)),
                 _ => (what, None),
             };
+            // What follows is for the programmer.
+            let what = what.split(". ").next().unwrap_or_default();
             let at = at.unwrap_or(end);
             let place = if is_lost { Place::file(at, at) } else { place };
             let flaw = Flaw::new(Code::CONFIG_1702, place, format!("no YAML: {what}")).syntax();
@@ -106,8 +119,15 @@ fn node(raw: Spanned<Raw>) -> Node {
     Node { place: place(&raw.defined), value: raw.value.0 }
 }
 
-/// What is said of a key that is no text, before its place: that of errors of ours is not known.
-const NO_KEY: &str = "a key must be a text; it begins at byte ";
+fn is_no_text(error: &Error) -> bool {
+    match error {
+        Error::NullIntoString { .. } | Error::TaggedScalarCannotDeserializeIntoString { .. } => {
+            true
+        }
+        Error::Unexpected { expected, .. } => *expected == "string scalar",
+        _ => false,
+    }
+}
 
 /// What its scanner says before the place, which is not known otherwise.
 const AT_LINE: &str = " at line ";
@@ -116,13 +136,6 @@ const AT_LINE: &str = " at line ";
 fn position(source: &Source, written: &str) -> Option<usize> {
     let (line, column) = written.split_once(", column ")?;
     Some(source.at(line.parse().ok()?, column.parse().ok()?))
-}
-
-fn start(place: &Place) -> u32 {
-    match place {
-        Place::File { start, .. } => *start,
-        _ => 0,
-    }
 }
 
 struct Raw(Value);
@@ -188,15 +201,10 @@ impl<'de> Visitor<'de> for Values {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Vec::new();
-        while let Some((key, raw)) = map.next_entry::<Spanned<Raw>, _>()? {
+        // A key is the text that stands there, also where a value would be a number.
+        while let Some((key, raw)) = map.next_entry::<Spanned<String>, _>()? {
             let key_place = place(&key.defined);
-            let key = match key.value.0 {
-                Value::Text(text) => text.text,
-                Value::Unsigned(key) => key.to_string(),
-                Value::Bool(key) => key.to_string(),
-                _ => return Err(A::Error::custom(format!("{NO_KEY}{}", start(&key_place)))),
-            };
-            members.push(Member { key, key_place, node: node(raw) });
+            members.push(Member { key: key.value, key_place, node: node(raw) });
         }
         Ok(Value::Map(members))
     }

@@ -9,10 +9,13 @@ use crate::{
     auth::{AuthConfig, Secret},
     backoff::Jitter,
     breaker::CircuitBreakerConfig,
-    config::model::{Config, PluginConfig, SecurityConfig, masked_values, shown_address},
+    config::model::{
+        Config, DiscoveryConfig, PluginConfig, RetrySection, SecurityConfig, masked_values,
+        shown_address,
+    },
+    duration::parse_go_duration,
     health::HealthConfig,
     limit::RateLimitConfig,
-    retry::RetryConfig,
     transport::HttpConfig,
 };
 
@@ -22,21 +25,19 @@ pub(super) fn config(config: &Config) -> Value {
     json!({
         "log_level": config.log_level,
         "metrics_port": config.metrics_port.unwrap_or_default(),
-        "default_retry": retry(Some(&defaults.retry.config)),
+        "default_retry": retry(Some(&defaults.retry)),
         "default_circuit_breaker": breaker(Some(&defaults.circuit_breaker.config)),
         "default_health_check": health(Some(&defaults.health_check)),
         "default_connection": connection(Some(&defaults.connection)),
         "default_rate_limit": rate(Some(&defaults.rate_limit)),
-        "plugins": config.plugins.iter().map(plugin).collect::<Vec<_>>(),
-        "discovery": match &config.discovery {
-            Some(discovery) => value(discovery),
-            None => json!({ "enabled": false, "watch_mode": false }),
-        },
+        "plugins": config.plugins.iter().map(|of| plugin(of, &defaults.auth)).collect::<Vec<_>>(),
+        "discovery": discovery(config.discovery.as_ref()),
         "security": security(config.security.as_ref()),
     })
 }
 
-fn plugin(plugin: &PluginConfig) -> Value {
+/// Go has no `auth` for all plugins, so that each has what holds for it.
+fn plugin(plugin: &PluginConfig, default_auth: &AuthConfig) -> Value {
     let mut written = Map::new();
     let mut put = |key: &str, value: Value| written.insert(key.to_owned(), value);
     put("name", json!(plugin.name));
@@ -52,8 +53,8 @@ fn plugin(plugin: &PluginConfig) -> Value {
     put("args", json!(plugin.args));
     put("env", json!(env));
     put("work_dir", json!(plugin.work_dir));
-    put("auth", auth(plugin.auth.as_ref()));
-    put("retry", retry(plugin.retry.as_ref().map(|section| &section.config)));
+    put("auth", auth(plugin.auth.as_ref().unwrap_or(default_auth)));
+    put("retry", retry(plugin.retry.as_ref()));
     let breaker_config = plugin.circuit_breaker.as_ref().map(|section| &section.config);
     put("circuit_breaker", breaker(breaker_config));
     put("health_check", health(plugin.health_check.as_ref()));
@@ -69,8 +70,8 @@ fn plugin(plugin: &PluginConfig) -> Value {
     Value::Object(written)
 }
 
-fn auth(auth: Option<&AuthConfig>) -> Value {
-    let Some(auth) = auth else { return json!({ "method": "none" }) };
+/// Without one it is `none`: Go refuses a plugin that has no method.
+fn auth(auth: &AuthConfig) -> Value {
     let headers: BTreeMap<_, _> = auth.headers.iter().map(|(k, of)| (k, secret(of))).collect();
     let mut written = Map::new();
     for (key, value) in [
@@ -92,10 +93,13 @@ fn auth(auth: Option<&AuthConfig>) -> Value {
     Value::Object(written)
 }
 
-fn retry(config: Option<&RetryConfig>) -> Value {
+fn retry(section: Option<&RetrySection>) -> Value {
     let zero = Duration::ZERO;
+    let is_on = section.is_some_and(|section| section.enabled);
+    let config = section.map(|section| &section.config);
+    let retries = config.filter(|_| is_on).map_or(0, |of| of.attempts.saturating_sub(1));
     json!({
-        "max_retries": config.map_or(0, |of| of.attempts.saturating_sub(1)),
+        "max_retries": retries,
         "initial_interval": nanos(config.map_or(zero, |of| of.initial_interval)),
         "max_interval": nanos(config.map_or(zero, |of| of.max_interval)),
         "multiplier": config.map_or(0.0, |of| of.multiplier),
@@ -148,22 +152,75 @@ fn rate(config: Option<&RateLimitConfig>) -> Value {
     })
 }
 
-fn security(config: Option<&SecurityConfig>) -> Value {
-    let mut written = config.map(value).unwrap_or_else(|| json!({ "enabled": false, "policy": 0 }));
-    let Some(members) = written.as_object_mut() else { return written };
-    for (ours, go) in [("file", "whitelist_file"), ("watch", "watch_config")] {
-        if let Some(value) = members.remove(ours) {
-            members.insert(go.to_owned(), value);
-        }
+/// Without one, zeros, which are read as none.
+fn discovery(config: Option<&DiscoveryConfig>) -> Value {
+    let mut written = value(&config.cloned().unwrap_or_default());
+    if let Some(timeout) = config.and_then(|of| of.discovery_timeout) {
+        written["discovery_timeout"] = json!(nanos(timeout));
     }
-    let policy = match members.get("policy").and_then(Value::as_str) {
-        Some("permissive") => 1,
-        Some("strict") => 2,
-        Some("audit-only") => 3,
-        _ => return written,
+    written
+}
+
+fn security(config: Option<&SecurityConfig>) -> Value {
+    let Some(config) = config else { return no_security() };
+    let mut written = value(config);
+    let Some(members) = written.as_object_mut() else { return written };
+    rename(members, "file", "whitelist_file");
+    rename(members, "watch", "watch_config");
+    let policy = match members.get("policy") {
+        Some(Value::Number(number)) => number.as_u64().unwrap_or_default(),
+        Some(Value::String(word)) if word == "permissive" => 1,
+        Some(Value::String(word)) if word == "audit-only" => 3,
+        Some(Value::String(_)) => 2,
+        // Ours, if none is said; Go's would let all programs run.
+        _ if config.enabled => 2,
+        _ => 0,
     };
     members.insert("policy".to_owned(), json!(policy));
+    if let Some(audit) = members.get_mut("audit").and_then(Value::as_object_mut) {
+        rename(audit, "file", "audit_file");
+        audit.remove("max_bytes");
+        let is_on =
+            audit.get("audit_file").and_then(Value::as_str).is_some_and(|of| !of.is_empty());
+        audit.insert("enabled".to_owned(), json!(is_on));
+    }
+    if let Some(delay) = members.get_mut("reload_delay") {
+        let time = delay.as_str().and_then(parse_go_duration);
+        *delay = time.map_or_else(|| delay.take(), |time| json!(nanos(time)));
+    }
     written
+}
+
+/// The zeros of Go, which are read as none.
+fn no_security() -> Value {
+    json!({
+        "enabled": false,
+        "policy": 0,
+        "whitelist_file": "",
+        "auto_update": false,
+        "hash_algorithm": "",
+        "validate_on_start": false,
+        "max_file_size": 0,
+        "allowed_types": null,
+        "forbidden_paths": null,
+        "audit": {
+            "enabled": false,
+            "audit_file": "",
+            "log_unauthorized": false,
+            "log_authorized": false,
+            "log_config_changes": false,
+            "include_metadata": false,
+        },
+        "watch_config": false,
+        "reload_delay": 0,
+    })
+}
+
+/// Gives a member Go's name.
+fn rename(members: &mut Map<String, Value>, ours: &str, go: &str) {
+    if let Some(value) = members.remove(ours) {
+        members.insert(go.to_owned(), value);
+    }
 }
 
 /// What Go leaves out if it is empty.

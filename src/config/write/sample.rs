@@ -1,6 +1,6 @@
 //! A file to begin with.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+use std::{borrow::Cow, fmt::Write as _, fs, io::Write as _, path::Path};
 
 use serde_json::{Map, Value, json};
 
@@ -121,8 +121,11 @@ impl Sample<'_> {
                 Value::Null => (String::new(), false),
                 value => (format!(" {}", inline(value, self.format)), !is_off),
             };
-            let sign = if self.format == Format::Yaml { ":" } else { " =" };
-            self.line(depth, is_set, &format!("{key}{sign}{value}"));
+            let line = match self.format {
+                Format::Yaml => format!("{key}:{value}"),
+                _ => format!("{} ={value}", key_of_toml(key)),
+            };
+            self.line(depth, is_set, &line);
         }
         for (key, of, own) in sections {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -175,6 +178,12 @@ impl Sample<'_> {
         let mark = if is_set { "" } else { "# " };
         let _ = writeln!(self.text, "{:1$}{mark}{text}", "", 2 * depth);
     }
+}
+
+/// A key, in quotes where TOML asks for them.
+fn key_of_toml(key: &str) -> Cow<'_, str> {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if key.chars().all(is_bare) { key.into() } else { format!("\"{key}\"").into() }
 }
 
 /// A value in one line.

@@ -71,6 +71,10 @@ impl Config {
     /// nanoseconds, policies as integers. What Go does not have is left out; secrets are `"***"` unless
     /// they are asked for.
     ///
+    /// With secrets, and read with [`Preset::Go`], the `plugins`, `discovery` and `security` of a config that says
+    /// only what Go can say are equal, but for what Go needs to be told: a plugin has the `auth` of the
+    /// defaults, or one of the method `none`, and an enabled `security` without a `policy` is `strict`.
+    ///
     /// # Errors
     /// Those of [`to_text`](Self::to_text).
     ///

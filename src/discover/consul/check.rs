@@ -43,7 +43,8 @@ pub enum ConsulCheckKind {
 /// assert_eq!(check.timeout, Duration::from_secs(5));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct ConsulCheck {
     /// How the health is learned. Default: TTL.

@@ -27,7 +27,8 @@ use crate::{
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct ConsulConfig {
     /// Address of an agent or a server: `host:port`, a URL with the scheme `http` or `https`, or the socket of

@@ -40,7 +40,8 @@ pub enum ConsulConsistency {
 /// assert!(query.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct ConsulQuery {
     /// Which server may answer. Default: the leader.

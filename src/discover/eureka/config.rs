@@ -43,7 +43,8 @@ pub enum EurekaFetch {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct EurekaConfig {
     /// Base URLs of the servers, up to the part before `/apps`: `http://HOST:8761/eureka` for Spring Cloud,

@@ -37,7 +37,8 @@ use crate::{
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct KubernetesConfig {
     /// Address of the API server: a URL with the scheme `https` or `http`, or `host:port`, which is `https`.

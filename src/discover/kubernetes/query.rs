@@ -37,7 +37,8 @@ pub enum KubernetesFamily {
 /// assert!(query.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct KubernetesQuery {
     /// Namespace, instead of [that of the config](super::KubernetesConfig::namespace).

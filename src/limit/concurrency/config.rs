@@ -14,7 +14,8 @@ use crate::error::{Error, Kind};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(all(feature = "serde", not(doc)), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct ConcurrencyLimitConfig {
     /// Number of calls in flight at most, from 1 to 2,147,483,647. Default: 1,024.

@@ -23,7 +23,8 @@ use crate::error::{Error, Kind};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(all(feature = "serde", not(doc)), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct RateLimitConfig {
     /// Whether there is a limit. If not, every call passes and takes no token. Default: `true`.

@@ -27,7 +27,8 @@ use crate::{
 /// assert!(BridgeConfig::default().with_require_auth(true).validate().is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, remote = "Self")]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(doc), serde(remote = "Self"))]
 #[non_exhaustive]
 pub struct BridgeConfig {
     /// Address to listen on, for [`serve::bridge`](super::bridge).

@@ -49,7 +49,8 @@ pub struct ProcessConfig {
     pub inherit_env: Vec<String>,
     /// Directory in which the program runs. Default: empty, which is that of this process.
     pub work_dir: String,
-    /// Variables that tell the program that it is a plugin.
+    /// Variables that tell the program that it is a plugin. `handshake_config` in Go.
+    #[serde(alias = "handshake_config")]
     pub handshake: Handshake,
     /// Whether several calls are sent at once. Default: if the plugin announces it.
     pub multiplex: Multiplex,
@@ -283,6 +284,13 @@ impl ProcessConfig {
             .filter(|(_, is_wrong)| *is_wrong)
             .map(|(name, _)| format!("`{name}` holds what no program can get"));
         let handshake = self.handshake.validate().err().map(|error| error.what().to_owned());
+        let handshake = handshake.iter().flat_map(|text| {
+            let text = text.strip_prefix("handshake: ").unwrap_or(text);
+            text.split("; ").map(|said| match said.strip_prefix('`') {
+                Some(rest) => format!("`handshake.{rest}"),
+                None => format!("`handshake`: {said}"),
+            })
+        });
         let mistakes: Vec<_> = zeros.chain(delays).chain(texts).chain(handshake).collect();
         if mistakes.is_empty() {
             return Ok(());

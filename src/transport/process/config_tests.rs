@@ -25,7 +25,7 @@ fn each_mistake_is_named() {
         "`restart_delay` is longer",
         "`args`",
         "`env`",
-        "`protocol_version`",
+        "`handshake.protocol_version`",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

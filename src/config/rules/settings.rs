@@ -1,0 +1,65 @@
+//! Settings of a part that are values of any shape in the config: read when a file is checked, and when a plugin is
+//! built.
+
+use serde::de::DeserializeOwned;
+
+use super::checked::Checked;
+use crate::{
+    config::{
+        read::Reading,
+        value::{Flaw, Format, Node, Path},
+    },
+    error::{Code, Error, Kind},
+};
+
+/// Everything that is wrong with such settings, by paths below their plugin, such as `options.ping_after`.
+#[derive(Debug)]
+pub(crate) struct Wrong(Vec<Flaw>);
+
+impl Wrong {
+    pub(crate) fn one(code: Code, path: &str, message: impl Into<String>) -> Self {
+        Self(vec![Flaw::new(code, Default::default(), message).at(path)])
+    }
+
+    pub(crate) fn helped(mut self, help: Option<String>) -> Self {
+        for flaw in &mut self.0 {
+            flaw.help.clone_from(&help);
+        }
+        self
+    }
+
+    /// With another code.
+    pub(super) fn coded(mut self, code: Code) -> Self {
+        self.0.iter_mut().for_each(|flaw| flaw.code = code);
+        self
+    }
+}
+
+impl From<Wrong> for Error {
+    fn from(Wrong(flaws): Wrong) -> Self {
+        let code = flaws.first().map(|flaw| flaw.code);
+        let texts = flaws.into_iter().map(|Flaw { path, message, help, .. }| {
+            let help = help.map(|help| format!("; {help}")).unwrap_or_default();
+            format!("{path}: {message}{help}")
+        });
+        let texts: Vec<_> = texts.collect();
+        Self::not_sent(Kind::InvalidConfig).coded(code).message(texts.join("; "))
+    }
+}
+
+/// Reads settings, with all mistakes.
+pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &Path<'_>) -> Result<T, Wrong> {
+    let mut reading = Reading::new(Format::Json, "");
+    let value = reading.read(node, path);
+    let mut flaws = reading.found.flaws;
+    flaws.extend(reading.found.unknown.sorted());
+    value.filter(|_| flaws.is_empty()).ok_or_else(|| Wrong(flaws.sorted()))
+}
+
+/// Tells each mistake at its own place in the file.
+pub(super) fn tell(wrong: Option<Wrong>, checked: &mut Checked<'_>) {
+    let flaws = wrong.into_iter().flat_map(|Wrong(flaws)| flaws);
+    for Flaw { code, path, message, help, .. } in flaws {
+        checked.wrong_helped(&path, code, message, help);
+    }
+}
