@@ -46,7 +46,13 @@ impl CircuitBreakerLayer {
     /// Creates a layer that treats every `Err` as a failure. Values out of range become the nearest valid
     /// ones; see [`CircuitBreakerConfig::validate`].
     pub fn new(config: CircuitBreakerConfig) -> Self {
-        Self::of(Circuits::new(config, Told::default()), AtResponse::default())
+        Self::with_name(config, None)
+    }
+
+    /// With its name, if it has one. [`named`](Self::named) makes the settings anew.
+    pub(crate) fn with_name(config: CircuitBreakerConfig, name: Option<Arc<str>>) -> Self {
+        let told = Told { name, ..Told::default() };
+        Self::of(Circuits::new(config, told), AtResponse::default())
     }
 
     /// Creates a layer without rules: only its handles open and close circuits. Calls are counted.

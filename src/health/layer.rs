@@ -58,7 +58,16 @@ impl HealthGateLayer {
     /// # let _ = layer;
     /// ```
     pub fn with_config(check: impl Check, config: HealthConfig) -> Self {
-        Self::of(config, Setup::new(always(check)))
+        Self::with_name(check, config, None)
+    }
+
+    /// With its name, if it has one. [`named`](Self::named) makes the state anew.
+    pub(crate) fn with_name(
+        check: impl Check,
+        config: HealthConfig,
+        name: Option<Arc<str>>,
+    ) -> Self {
+        Self::of(config, Setup { name, ..Setup::new(always(check)) })
     }
 
     /// Makes a layer with these settings, and a state of its own.

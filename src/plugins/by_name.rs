@@ -1,7 +1,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,12 +10,11 @@ use tower_service::Service;
 use super::{
     body::{Request, Response},
     passage::{Passage, UpstreamFuture},
-    slot::Slot,
+    slot::{Found, Place},
 };
 use crate::{
     error::Error,
     plugin::{Call, Reply},
-    sync::{Lease, Leases},
 };
 
 pin_project! {
@@ -48,9 +46,6 @@ pin_project! {
         Failed { error: Option<Error> },
     }
 }
-
-/// The place of a plugin, for one call.
-pub(super) type Found<Req, Res> = Arc<Lease<Arc<Slot<Req, Res>>, ()>>;
 
 impl<Req: Request, Res: Response> CallFuture<Req, Res> {
     #[inline]
@@ -99,9 +94,6 @@ impl<Req: Request, Res: Response> fmt::Debug for CallFuture<Req, Res> {
 
 /// The plugin of a place, which each call finds anew: it keeps nothing of one that was replaced.
 pub(super) struct ByName<Req, Res>(Place<Req, Res>);
-
-/// The place of a plugin, as each handle to it holds it.
-pub(super) type Place<Req, Res> = Leases<Arc<Slot<Req, Res>>, ()>;
 
 impl<Req, Res> ByName<Req, Res> {
     pub(super) fn new(place: Place<Req, Res>) -> Self {

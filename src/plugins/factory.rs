@@ -24,7 +24,8 @@ use crate::{
 /// `Fn(&PluginConfig) -> Result<AnyConnector<_, _>, BoxError>` is a factory.
 ///
 /// It may look at the [`Plugins`](super::Plugins) that it makes one for, and shut them down. All other changes of them are
-/// `REGISTRY_1901` as long as it runs, since changes come one after the other.
+/// `REGISTRY_1901` as long as it runs, since changes come one after the other. Those of other threads wait until it
+/// returns, so it must not wait for one.
 ///
 /// # Example
 /// ```

@@ -5,6 +5,7 @@ use std::sync::{
 
 use super::{
     body::{Request, Response},
+    calls::{Counted, in_flight},
     connector::{AnyConnector, AnyConnectorService},
     endpoints::AnyDiscover,
     layers::{Layers, Stack},
@@ -14,14 +15,14 @@ use crate::{
     config::{BreakerScope, PluginConfig, Sections},
     error::{Code, Error, Kind},
     health::PluginCheck,
-    sync::{Leases, shards},
+    sync::{WaitList, shards},
 };
 
 /// The stack of a plugin.
 pub type PluginStack<Req, Res> = Stack<Req, Res, AnyConnectorService<Req, Res>>;
 
-/// What a plugin is between two reloads. One lease is one call, or one handle that is ready for a call.
-pub(super) type Held<Req, Res> = Leases<Generation<Req, Res>, ()>;
+/// What a plugin is between two reloads. Calls are those that are in flight, and handles that are ready for one.
+pub(super) type Held<Req, Res> = Counted<Generation<Req, Res>>;
 
 /// A plugin as its config has made it.
 pub(super) struct Generation<Req, Res> {
@@ -30,6 +31,8 @@ pub(super) struct Generation<Req, Res> {
     pub(super) defaults: Arc<Sections>,
     /// What calls go to; or why there is nothing.
     pub(super) stack: Result<Made<Req, Res>, Error>,
+    /// Handles that wait for it. If another one takes its place, they go on there.
+    pub(super) waiting: WaitList,
     /// Another one has taken its place.
     is_replaced: AtomicBool,
     is_retired: AtomicBool,
@@ -52,7 +55,7 @@ pub(super) struct Made<Req, Res> {
 
 impl<Req: Request, Res: Response> Made<Req, Res> {
     pub(super) fn new(
-        name: &str,
+        name: &Arc<str>,
         sections: &Sections,
         endpoints: AnyDiscover,
         connector: AnyConnector<Req, Res>,
@@ -62,9 +65,8 @@ impl<Req: Request, Res: Response> Made<Req, Res> {
         use tower_layer::Layer;
 
         let (check, has_health) = (PluginCheck::new(connector.clone()), connector.has_health());
-        let layers =
-            Layers::of(sections, endpoints.clone(), fallback, &sessions, check, has_health)?;
-        let layers = layers.named(name);
+        let (name, discover) = (Some(name), endpoints.clone());
+        let layers = Layers::of(sections, name, discover, fallback, &sessions, check, has_health)?;
         let (scope, is_built_in) = (sections.circuit_breaker.scope, connector.is_built_in());
         #[cfg(feature = "grpc")]
         let is_native = connector.is_native();
@@ -88,10 +90,8 @@ impl<Req, Res> Generation<Req, Res> {
         defaults: Arc<Sections>,
         stack: Result<Made<Req, Res>, Error>,
     ) -> Held<Req, Res> {
-        let (is_replaced, is_retired) = Default::default();
-        let of = Self { plugin, defaults, stack, is_replaced, is_retired };
-        // Several, or what is taken is not known.
-        Leases::new(of, shards().max(2))
+        let (waiting, is_replaced, is_retired) = Default::default();
+        Counted::new(Self { plugin, defaults, stack, waiting, is_replaced, is_retired }, shards())
     }
 
     /// In place of a plugin that is there no more, or not yet.
@@ -102,8 +102,7 @@ impl<Req, Res> Generation<Req, Res> {
 
     /// In place of all plugins once the program is done with them.
     pub(super) fn shut_down(name: &str) -> Held<Req, Res> {
-        let error = refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned());
-        Self::refusing(name, error)
+        Self::refusing(name, shut_down())
     }
 
     fn refusing(name: &str, error: Error) -> Held<Req, Res> {
@@ -130,6 +129,7 @@ impl<Req, Res> Generation<Req, Res> {
         self.stack.as_ref().ok()
     }
 
+    #[inline]
     pub(super) fn is_replaced(&self) -> bool {
         // Acquire: the number of what took its place is there. A call that misses it is followed by another look.
         self.is_replaced.load(Ordering::Acquire)
@@ -143,7 +143,9 @@ impl<Req, Res> Generation<Req, Res> {
 
 /// Another generation has taken its place: it ends with its last call.
 pub(super) fn replace<Req, Res>(held: &Held<Req, Res>) {
+    // SeqCst: a call that misses it is seen by the count that follows, and a handle that misses it is woken.
     held.core().is_replaced.store(true, Ordering::SeqCst);
+    held.core().waiting.wake_all();
     retire_if_done(held);
 }
 
@@ -152,7 +154,7 @@ pub(super) fn replace<Req, Res>(held: &Held<Req, Res>) {
 #[cold]
 pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) {
     let of = held.core();
-    if held.taken() > 0 || !of.is_replaced() {
+    if !of.is_replaced() || in_flight(held) > 0 {
         return;
     }
     if !of.is_retired.swap(true, Ordering::AcqRel) {
@@ -163,6 +165,11 @@ pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) {
             let _ = health.update(&health.config().with_enabled(false));
         }
     }
+}
+
+#[cold]
+pub(super) fn shut_down() -> Error {
+    refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned())
 }
 
 #[cold]

@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::{
     body::{Request, Response},
+    generation::shut_down,
     places::NOWHERE,
     program::Program,
     upstream::Upstream,
@@ -34,7 +35,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Kind::NoEndpoints`], code `LOADBALANCER_1701`, at once, if there is no plugin of the type that is enabled;
-/// otherwise those of the plugins.
+/// `REGISTRY_1901` after a [shutdown](super::Plugins::shutdown); otherwise those of the plugins.
 ///
 /// # Cancel safety
 /// Dropping the response drops the call.
@@ -160,6 +161,9 @@ impl<Req: Request, Res: Response> Service<Call<Req>> for Group<Req, Res> {
     }
 
     fn call(&mut self, call: Call<Req>) -> Self::Future {
+        if self.of.program.is_shut_down() {
+            return ResponseFuture::refused(shut_down());
+        }
         if self.is_empty {
             let text = format!("there is no plugin of the type `{}` that is enabled", self.of.kind);
             return ResponseFuture::refused(Error::refused(Kind::NoEndpoints).message(text));

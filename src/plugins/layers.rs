@@ -21,7 +21,10 @@ use crate::{
     failover::{Failover, FailoverLayer},
     fallback::{Fallback, FallbackLayer},
     health::{Check, HealthGate, HealthGateLayer},
-    limit::{ConcurrencyLimit, ConcurrencyLimitLayer, RateLimit, RateLimitLayer, Wait},
+    limit::{
+        ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitLayer, RateLimit, RateLimitLayer,
+        Wait,
+    },
     outcome::{ErrIsFailure, Explained},
 };
 
@@ -100,12 +103,13 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
         };
         let check = crate::health::check_fn(|_| async { true });
         let sessions = Sessions::of(&sections.balance, None);
-        Self::of(sections, AnyDiscover::new(endpoints), fallback, &sessions, check, false)
+        Self::of(sections, None, AnyDiscover::new(endpoints), fallback, &sessions, check, false)
     }
 
-    /// With a check of health, which is made if the section and `is_checked` say so.
+    /// With their name, and with a check of health, which is made if the section and `is_checked` say so.
     pub(super) fn of(
         sections: &Sections,
+        name: Option<&Arc<str>>,
         endpoints: AnyDiscover,
         fallback: Answer<Req, Res>,
         sessions: &Sessions,
@@ -131,34 +135,43 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
         let endpoints = endpoints.weighted(balance);
         let mut health = sections.health_check.clone();
         health.enabled &= is_checked;
+        let name = || name.cloned();
+        let balance = BalanceLayer::with_config(
+            endpoints,
+            sessions.strategy(balance),
+            balance.config.clone(),
+        )
+        .explained(balance.config.explain);
         Ok(Self {
-            rate_limit: RateLimitLayer::with_config(sections.rate_limit.clone()),
-            concurrency: ConcurrencyLimitLayer::with_config(limit).wait(wait),
+            rate_limit: RateLimitLayer::of((&sections.rate_limit).into(), name()),
+            concurrency: ConcurrencyLimitLayer::of(limit, name()).wait(wait),
             terms: TermsLayer::new(sections),
             fallback: FallbackLayer::new(fallback),
-            breaker: CircuitBreakerLayer::new(breaker),
+            breaker: CircuitBreakerLayer::with_name(breaker, name()),
             failover: FailoverLayer::new(attempts)
                 .with_budget(Budget::with_config(sections.budget)),
-            balance: BalanceLayer::with_config(
-                endpoints,
-                sessions.strategy(balance),
-                balance.config.clone(),
-            )
-            .explained(balance.config.explain),
-            health: HealthGateLayer::with_config(check, health),
-            endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
-            endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),
+            balance: match name() {
+                Some(name) => balance.named(name),
+                None => balance,
+            },
+            health: HealthGateLayer::with_name(check, health, name()),
+            endpoint_breaker: CircuitBreakerLayer::with_name(endpoint_breaker, name()),
+            endpoint_concurrency: ConcurrencyLimitLayer::of(
+                ConcurrencyLimitConfig::default().with_max(per_endpoint.unwrap_or(UNLIMITED)),
+                name(),
+            ),
             auth: AuthLayer::new(sections.auth.credentials()?),
         })
     }
 
-    /// Names the layers, for errors and events.
+    /// Names the layers, for errors and events. They begin with a state of their own.
     #[must_use]
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
         self.rate_limit = self.rate_limit.named(name.clone());
         self.concurrency = self.concurrency.named(name.clone());
         self.breaker = self.breaker.named(name.clone());
+        self.balance = self.balance.named(name.clone());
         self.endpoint_breaker = self.endpoint_breaker.named(name.clone());
         self.endpoint_concurrency = self.endpoint_concurrency.named(name.clone());
         self.health = self.health.named(name);

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::{
     body::{Request, Response},
+    calls::in_flight,
     generation::{Held, retire_if_done},
 };
 use crate::sync::lock;
@@ -54,7 +55,7 @@ impl<Req, Res> Leaving<Req, Res> {
 
     /// How many calls are in flight there.
     pub(super) fn taken(&self) -> usize {
-        lock(&self.state).all.iter().map(Held::taken).sum()
+        lock(&self.state).all.iter().map(in_flight).sum()
     }
 }
 
@@ -114,7 +115,10 @@ impl<Req, Res> Drop for Watch<Req, Res> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::generation::Generation, *};
+    use super::{
+        super::{calls::Taken, generation::Generation},
+        *,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_while_the_task_ends_is_looked_at_by_the_next() {
@@ -141,7 +145,7 @@ mod tests {
     fn a_runtime_that_ends_leaves_the_rest_to_the_next() {
         let leaving = Leaving::<u64, u64>::new();
         let held = Generation::gone("tax");
-        let call = held.take();
+        let call = Taken::of(&held);
         super::super::generation::replace(&held);
         leaving.push(held);
         for _ in 0..2 {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     body::{Request, Response},
+    calls,
     generation::Generation,
     layers::Layers,
     plugins::Plugins,
@@ -79,7 +80,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
 
     /// Returns how many calls of a plugin are in flight, with the handles that are ready for one.
     pub fn in_flight(&self, name: &str) -> Option<usize> {
-        Some(self.program.names.get(name)?.core().current().taken())
+        Some(calls::in_flight(&self.program.names.get(name)?.core().current()))
     }
 
     /// Returns how many calls are in flight at plugins that were replaced or taken out since they began.

@@ -32,7 +32,8 @@
 //! # Cost
 //! A held [`Upstream`] reads one word to see that its plugin is the current one, and counts the call in a
 //! counter that the threads do not share. [`Plugins::call`] looks the name up, and then calls by a handle that an
-//! earlier call of a thread of its group has left, so it copies no stack.
+//! earlier call of a thread of its group has left, so it copies no stack. So does [`Plugins::by`], whose service
+//! finds the name in the call.
 //!
 //! # Cancel safety
 //! Dropping a response drops the call, and gives back what it reserved.
@@ -60,8 +61,10 @@ mod answer;
 mod answer_key;
 mod body;
 mod built_in;
+mod by_call;
 mod by_name;
 mod call_key;
+mod calls;
 mod changes;
 mod checks;
 mod connector;
@@ -89,6 +92,7 @@ mod upstream;
 pub use self::{
     answer::{Answer, AnswerFuture, KeptOf},
     body::{Request, Response},
+    by_call::ByCall,
     by_name::CallFuture,
     call_key::CallKey,
     connector::{AnyConnector, AnyConnectorService, AnyService, TransportService},

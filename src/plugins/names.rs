@@ -7,10 +7,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
-use super::{
-    by_name::{Found, Place},
-    slot::Slot,
-};
+use super::slot::{Found, Place, Slot};
 use crate::sync::{Leases, lock, shards};
 
 type Map<Req, Res> = HashMap<Arc<str>, Place<Req, Res>, RandomState>;
@@ -46,7 +43,7 @@ impl<Req, Res> Names<Req, Res> {
     /// All, in the order of their names.
     pub(super) fn all(&self) -> Vec<Arc<Slot<Req, Res>>> {
         let map = self.map.load();
-        let mut all: Vec<_> = map.values().map(|place| Arc::clone(&**place.core())).collect();
+        let mut all: Vec<_> = map.values().map(|place| place.core().clone()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -67,7 +64,7 @@ impl<Req, Res> Names<Req, Res> {
             gone.insert(slot.name.clone(), Arc::downgrade(&slot));
             slot
         });
-        Leases::new(slot, shards())
+        Leases::over(slot, shards())
     }
 
     /// Makes `added` known by their names, and forgets `removed`. Changes come one after the other.
@@ -76,7 +73,7 @@ impl<Req, Res> Names<Req, Res> {
         let mut map = Map::clone(&self.map.load());
         for name in removed {
             if let Some(place) = map.remove(name) {
-                gone.insert(name.clone(), Arc::downgrade(&**place.core()));
+                gone.insert(name.clone(), Arc::downgrade(place.core()));
             }
         }
         for place in added {
@@ -108,7 +105,7 @@ mod tests {
     use super::*;
 
     fn is_same(a: &Place<u64, u64>, b: &Place<u64, u64>) -> bool {
-        Arc::ptr_eq(a.core().as_ref(), b.core().as_ref())
+        Arc::ptr_eq(a.core(), b.core())
     }
 
     #[test]

@@ -1,20 +1,20 @@
 use std::{
     fmt,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tower_service::Service;
 
 use super::{
     body::{Request, Response},
+    calls::Taken,
     generation::{Generation, Held, PluginStack, retire_if_done},
 };
 use crate::{
     error::Error,
     guard::{Hold, ResponseFuture},
     plugin::{Call, Reply},
-    sync::Lease,
+    sync::WaitKey,
 };
 
 /// The way of calls through one generation of a plugin.
@@ -25,6 +25,8 @@ pub(super) struct Passage<Req, Res> {
     service: Result<PluginStack<Req, Res>, Error>,
     /// From readiness to the call.
     ready: InFlight<Req, Res>,
+    /// While it waits to be ready.
+    waits: WaitKey,
 }
 
 /// Response of an [`Upstream`](super::Upstream).
@@ -38,14 +40,15 @@ pub type UpstreamFuture<Req, Res> =
 /// type Future<F> = ResponseFuture<F, InFlight<u64, u64>>;
 /// ```
 pub struct InFlight<Req, Res> {
-    lease: Option<Arc<Lease<Generation<Req, Res>, ()>>>,
+    taken: Option<Taken<Generation<Req, Res>>>,
 }
 
 impl<Req: Request, Res: Response> Passage<Req, Res> {
     pub(super) fn new(epoch: u64, generation: Held<Req, Res>) -> Self {
         let service = generation.core().stack.as_ref().map(|made| made.service.clone());
         let service = service.map_err(Error::clone);
-        Self { epoch, generation, service, ready: InFlight { lease: None } }
+        let (ready, waits) = (InFlight { taken: None }, WaitKey::default());
+        Self { epoch, generation, service, ready, waits }
     }
 
     /// Whether the generation waits for the call. One that was replaced before it was told of the call does not.
@@ -55,10 +58,14 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
             // It is the call that fails.
             return Poll::Ready(Ok(true));
         };
-        ready!(service.poll_ready(cx))?;
-        if self.ready.lease.is_none() {
-            let ready = InFlight { lease: Some(self.generation.take()) };
-            // Looked at after it was told: what replaces it does so in the other order, so one of the two sees
+        let Poll::Ready(is_ready) = service.poll_ready(cx) else {
+            return self.poll_replaced(cx);
+        };
+        self.generation.core().waiting.leave(&mut self.waits);
+        is_ready?;
+        if self.ready.taken.is_none() {
+            let ready = InFlight { taken: Some(Taken::of(&self.generation)) };
+            // Looked at after it was counted: what replaces it does so in the other order, so one of the two sees
             // the other.
             if self.generation.core().is_replaced() {
                 return Poll::Ready(Ok(false));
@@ -68,9 +75,17 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
         Poll::Ready(Ok(true))
     }
 
+    /// The generation may never be ready: what takes its place need not wait for it.
+    #[cold]
+    fn poll_replaced(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        let of = self.generation.core();
+        of.waiting.wait(&mut self.waits, cx.waker());
+        if of.is_replaced() { Poll::Ready(Ok(false)) } else { Poll::Pending }
+    }
+
     #[inline]
     pub(super) fn call(&mut self, call: Call<Req>) -> UpstreamFuture<Req, Res> {
-        let held = InFlight { lease: self.ready.lease.take() };
+        let held = InFlight { taken: self.ready.taken.take() };
         match &mut self.service {
             Ok(service) => ResponseFuture::holding(held, service.call(call)),
             Err(error) => ResponseFuture::refused_with(held, error.clone()),
@@ -90,9 +105,9 @@ impl<Req, Res> Hold<Reply<Res>, Error> for InFlight<Req, Res> {
 impl<Req, Res> Drop for InFlight<Req, Res> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            if lease.core().is_replaced() {
-                last_of(lease);
+        if let Some(taken) = self.taken.take() {
+            if taken.core().is_replaced() {
+                last_of(taken);
             }
         }
     }
@@ -100,9 +115,10 @@ impl<Req, Res> Drop for InFlight<Req, Res> {
 
 /// The last call of a generation that was replaced ends it.
 #[cold]
-fn last_of<Req, Res>(lease: Arc<Lease<Generation<Req, Res>, ()>>) {
-    let held = Held::of(lease);
-    retire_if_done(&held);
+fn last_of<Req, Res>(taken: Taken<Generation<Req, Res>>) {
+    if let Some(held) = taken.end() {
+        retire_if_done(&held);
+    }
 }
 
 /// A clone starts unready.
@@ -112,8 +128,16 @@ impl<Req: Request, Res: Response> Clone for Passage<Req, Res> {
             epoch: self.epoch,
             generation: self.generation.clone(),
             service: self.service.clone(),
-            ready: InFlight { lease: None },
+            ready: InFlight { taken: None },
+            waits: WaitKey::default(),
         }
+    }
+}
+
+impl<Req, Res> Drop for Passage<Req, Res> {
+    #[inline]
+    fn drop(&mut self) {
+        self.generation.core().waiting.leave(&mut self.waits);
     }
 }
 
@@ -129,6 +153,6 @@ impl<Req, Res> Passage<Req, Res> {
 
 impl<Req, Res> fmt::Debug for InFlight<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFlight").field("held", &self.lease.is_some()).finish()
+        f.debug_struct("InFlight").field("held", &self.taken.is_some()).finish()
     }
 }

@@ -8,10 +8,11 @@ use super::{
     connector::AnyConnector,
     endpoints::AnyDiscover,
     factory::Factory,
-    generation::refusal,
+    generation::{refusal, shut_down},
     group::Group,
     places::NOWHERE,
     program::Program,
+    slot::Found,
     upstream::Upstream,
 };
 use crate::{
@@ -142,10 +143,17 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// `PLUGIN_1201`, with the nearest name, if there is no such plugin; otherwise those of [`Upstream`].
     #[inline]
     pub fn call(&self, name: &str, call: Call<Req>) -> CallFuture<Req, Res> {
-        CallFuture::new(self.program.names.find(name).ok_or_else(|| self.unknown(name)), call)
+        CallFuture::new(self.find(name), call)
     }
 
-    /// Returns the plugins of one `type`, as one service that balances over them.
+    /// The place of that name, for one call.
+    #[inline]
+    pub(super) fn find(&self, name: &str) -> Result<Found<Req, Res>, Error> {
+        self.program.names.find(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// Returns the plugins of one `type`, as one service that balances over them. Each has a set of its own: keep it,
+    /// and clone it for calls.
     ///
     /// ```
     /// use tower_upstream::{Call, error::Code, plugins::Plugins};
@@ -227,9 +235,13 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         name: &str,
         factory: impl Factory<Req, Res>,
     ) -> Result<(), Error> {
-        // Asked before anything is locked: it is code of others.
+        // Asked before anything is locked, and dropped after it: it is code of others.
         let names = [name.to_owned()].into_iter().chain(factory.transports()).collect();
-        Arc::make_mut(&mut *lock(&self.program.factories)).register(names, Arc::new(factory))
+        let factory = Arc::new(factory);
+        let of_it = factory.clone();
+        let registered = Arc::make_mut(&mut *lock(&self.program.factories)).register(names, of_it);
+        drop(factory);
+        registered
     }
 
     /// Registers a source of endpoints, for `discover: {memory: {}, service: name}`. One that is registered
@@ -249,19 +261,22 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn register_source(&self, name: impl Into<String>, source: impl Discover) {
-        let source = AnyDiscover::new(source);
-        let before = lock(&self.program.sources).insert(name.into(), source);
+        let (name, source) = (name.into(), AnyDiscover::new(source));
+        let before = lock(&self.program.sources).insert(name, source);
         drop(before);
     }
 
     #[cold]
     pub(super) fn unknown(&self, name: &str) -> Error {
+        if self.is_shutdown() {
+            return shut_down();
+        }
+        if name.is_empty() {
+            return refusal(Code::PLUGIN_1201, "the call names no plugin".to_owned());
+        }
         let names = self.names();
         let hint = did_you_mean(name, &names).map(|hint| format!("; {hint}")).unwrap_or_default();
         let shown = Quoted(name);
-        if self.is_shutdown() {
-            return refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned());
-        }
         refusal(Code::PLUGIN_1201, format!("there is no plugin `{shown}`{hint}"))
     }
 

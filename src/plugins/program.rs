@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -12,17 +13,18 @@ use super::{
     answer::Answer,
     body::{Request, Response},
     built_in::Settings,
-    by_name::{ByName, Place},
+    by_name::ByName,
     changes::Changes,
     checks::{all_of, check, of_plugin},
     connector::AnyConnector,
     endpoints::AnyDiscover,
     factory::Factories,
-    generation::{Generation, Made, refusal},
+    generation::{Generation, Made, refusal, shut_down},
     leaving::Leaving,
     names::Names,
     places,
     settings::without_effect,
+    slot::Place,
     strategy::Sessions,
 };
 use crate::{
@@ -52,6 +54,8 @@ struct Written {
     settings: Settings,
     /// Names of the plugins of the config; others were registered in code.
     names: BTreeSet<Arc<str>>,
+    /// All were told that they are shut down.
+    is_closed: bool,
 }
 
 /// Makes the connector of a plugin that was registered in code.
@@ -89,6 +93,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         connector: Option<Make<Req, Res>>,
     ) -> Result<(), Error> {
         self.change(|written| {
+            self.check_open()?;
             if self.names.get(&plugin.name).is_some() {
                 let text = format!("there is a plugin `{}` already", plugin.name);
                 return Err(Error::not_sent(Kind::InvalidConfig)
@@ -101,7 +106,8 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             })?;
             let place = self.names.place(&plugin.name);
             let (plugin, defaults) = (Arc::new(plugin), written.defaults.clone());
-            let made = self.make(&plugin, &defaults, &written.settings, connector, &find)?;
+            let made =
+                self.make(&place, &plugin, &defaults, &written.settings, connector, &find)?;
             tell_without_effect(&plugin, &made);
             self.leaving.push(place.core().put(Generation::new(plugin, defaults, made)));
             self.names.publish(vec![place], &[]);
@@ -121,21 +127,28 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
 
     /// Takes a plugin out. `false`: there is none of that name.
     pub(super) fn unregister(&self, name: &str) -> Result<bool, Error> {
-        let mut written = self.changes.begin()?;
-        let Some(place) = self.names.get(name) else { return Ok(false) };
-        let slot = place.core();
-        written.names.remove(&slot.name);
-        self.names.publish(vec![], std::slice::from_ref(&slot.name));
-        self.leaving.push(slot.put(Generation::gone(name)));
-        drop(written);
-        self.sweep();
-        Ok(true)
+        self.change(|written| {
+            let Some(place) = self.names.get(name) else { return Ok(false) };
+            let slot = place.core();
+            written.names.remove(&slot.name);
+            self.names.publish(vec![], std::slice::from_ref(&slot.name));
+            // Handles to a program that is shut down keep saying so.
+            let gone = match self.is_shut_down() {
+                true => Generation::shut_down(name),
+                false => Generation::gone(name),
+            };
+            self.leaving.push(slot.put(gone));
+            Ok(true)
+        })
     }
 
     /// Replaces the plugins of the config before with those of `config`. All are made before the first is
     /// replaced, so that a mistake changes nothing.
     pub(super) fn apply(&self, config: Config) -> Result<(), Error> {
-        self.change(|written| self.replace(written, config))
+        self.change(|written| {
+            self.check_open()?;
+            self.replace(written, config)
+        })
     }
 
     fn replace(&self, written: &mut Written, config: Config) -> Result<(), Error> {
@@ -165,7 +178,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             if is_same && !(is_secured_anew && plugin.transport == "exec") {
                 continue;
             }
-            match self.make(plugin, &defaults, &settings, None, &find) {
+            match self.make(place, plugin, &defaults, &settings, None, &find) {
                 Ok(stack) => {
                     if !is_told {
                         tell_without_effect(plugin, &stack);
@@ -194,7 +207,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             let gone = Generation::gone(&place.core().name);
             self.leaving.push(place.core().put(gone));
         }
-        *written = Written { defaults, settings, names };
+        *written = Written { defaults, settings, names, is_closed: false };
         *lock(&self.log_level) = log_level;
         Ok(())
     }
@@ -203,12 +216,8 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         if self.is_shut_down.swap(true, Ordering::AcqRel) {
             return;
         }
-        // If this comes out of a change, the change does it at its end.
-        if let Ok(change) = self.changes.begin() {
-            self.close();
-            drop(change);
-            self.sweep();
-        }
+        // If this comes out of a change, the change does it at its end; so does one that waits for this.
+        let _ = self.change(|_| Ok(()));
     }
 
     fn close(&self) {
@@ -229,12 +238,11 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         self.leaving.sweep_later();
     }
 
-    /// Changes the plugins, unless they are shut down.
-    fn change(&self, change: impl FnOnce(&mut Written) -> Result<(), Error>) -> Result<(), Error> {
+    /// Changes the plugins. All that does goes through here.
+    fn change<T>(&self, change: impl FnOnce(&mut Written) -> Result<T, Error>) -> Result<T, Error> {
         let mut written = self.changes.begin()?;
-        self.check_open()?;
         let changed = change(&mut written);
-        if self.is_shut_down() {
+        if self.is_shut_down() && !mem::replace(&mut written.is_closed, true) {
             self.close();
         }
         drop(written);
@@ -245,21 +253,22 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
 
     fn check_open(&self) -> Result<(), Error> {
         if self.is_shut_down() {
-            return Err(refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned()));
+            return Err(shut_down());
         }
         Ok(())
     }
 
-    /// Makes the stack of a plugin. Connects to nothing.
+    /// Makes the stack of a plugin, for its place. Connects to nothing.
     fn make(
         &self,
+        place: &Place<Req, Res>,
         plugin: &Arc<PluginConfig>,
         defaults: &Arc<Sections>,
         settings: &Settings,
         connector: Option<Make<Req, Res>>,
         find: &dyn Fn(&str) -> Option<Place<Req, Res>>,
     ) -> Result<Result<Made<Req, Res>, Error>, Error> {
-        let name = &plugin.name;
+        let name = &place.core().name;
         if !plugin.enabled {
             let text = format!("plugin `{name}` is not enabled (`enabled: false`)");
             return Ok(Err(refusal(Code::PLUGIN_1202, text)));
@@ -278,8 +287,8 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             let other: Option<Other<Req, Res>> =
                 sections.fallback.plugin().and_then(find).map(ByName::new).map(BoxUpstream::new);
             let fallback = Answer::of(&sections.fallback, other)?;
-            let before = self.names.get(name).map(|place| place.core().current());
-            let before = before.as_ref().and_then(|before| before.core().made());
+            let before = place.core().current();
+            let before = before.core().made();
             let sessions = Sessions::of(&sections.balance, before.map(|before| &before.sessions));
             Made::new(name, &sections, endpoints, connector, fallback, sessions)
         };

@@ -14,7 +14,16 @@ use super::{
     idle::Idle,
     passage::Passage,
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    sync::{Lease, Leases},
+};
+
+/// The place of a plugin, as each handle to it holds it.
+pub(super) type Place<Req, Res> = Leases<Slot<Req, Res>, ()>;
+
+/// The place of a plugin, for one call.
+pub(super) type Found<Req, Res> = Arc<Lease<Slot<Req, Res>, ()>>;
 
 /// The place of a plugin, whichever generation stands there. Handles keep it, so they stay valid.
 pub(super) struct Slot<Req, Res> {
@@ -106,8 +115,8 @@ mod tests {
 
     use super::{
         super::{
-            answer::Answer, connector::AnyConnector, endpoints::AnyDiscover, generation::Made,
-            strategy::Sessions,
+            answer::Answer, calls::in_flight, connector::AnyConnector, endpoints::AnyDiscover,
+            generation::Made, strategy::Sessions,
         },
         *,
     };
@@ -128,7 +137,7 @@ mod tests {
         let fallback = Answer::of(&Default::default(), None).unwrap();
         let sections = Sections::default();
         let (endpoints, sessions) = (AnyDiscover::new(endpoints), Sessions::default());
-        let made = Made::new("tax", &sections, endpoints, connector, fallback, sessions);
+        let made = Made::new(&"tax".into(), &sections, endpoints, connector, fallback, sessions);
         let plugin = PluginConfig::new("tax", "own");
         Generation::new(Arc::new(plugin), Arc::default(), Ok(made.unwrap()))
     }
@@ -140,15 +149,15 @@ mod tests {
         let first = slot.current();
         let mut passage = slot.passage();
         poll_fn(|cx| slot.poll_ready(&mut passage, cx)).await.unwrap();
-        assert_eq!(first.taken(), 1);
+        assert_eq!(in_flight(&first), 1);
         passage.call(Call::new(1)).await.unwrap();
         // The number was looked at, and then it is replaced, before it knows of the next call.
         slot.put(generation());
         assert!(first.core().is_retired());
         let is_ready = poll_fn(|cx| passage.poll_ready(cx)).await.unwrap();
-        assert_eq!((is_ready, first.taken()), (false, 0));
+        assert_eq!((is_ready, in_flight(&first)), (false, 0));
         poll_fn(|cx| slot.poll_ready(&mut passage, cx)).await.unwrap();
-        assert_eq!((first.taken(), slot.current().taken()), (0, 1));
+        assert_eq!((in_flight(&first), in_flight(&slot.current())), (0, 1));
         // One that was ready before waits for its call.
         let second = slot.current();
         slot.put(generation());

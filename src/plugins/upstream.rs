@@ -1,6 +1,5 @@
 use std::{
     fmt,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -9,12 +8,11 @@ use tower_service::Service;
 use super::{
     body::{Request, Response},
     passage::{Passage, UpstreamFuture},
-    slot::Slot,
+    slot::Place,
 };
 use crate::{
     error::Error,
     plugin::{Call, Reply},
-    sync::Leases,
 };
 
 /// One plugin by its name, whatever becomes of it.
@@ -44,21 +42,21 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub struct Upstream<Req, Res> {
-    slot: Leases<Arc<Slot<Req, Res>>, ()>,
+    place: Place<Req, Res>,
     passage: Passage<Req, Res>,
 }
 
 impl<Req: Request, Res: Response> Upstream<Req, Res> {
-    pub(super) fn new(slot: Leases<Arc<Slot<Req, Res>>, ()>) -> Self {
-        let passage = slot.core().passage();
-        Self { slot, passage }
+    pub(super) fn new(place: Place<Req, Res>) -> Self {
+        let passage = place.core().passage();
+        Self { place, passage }
     }
 }
 
 impl<Req, Res> Upstream<Req, Res> {
     /// Returns the name of the plugin.
     pub fn name(&self) -> &str {
-        &self.slot.core().name
+        &self.place.core().name
     }
 }
 
@@ -69,7 +67,7 @@ impl<Req: Request, Res: Response> Service<Call<Req>> for Upstream<Req, Res> {
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.slot.core().poll_ready(&mut self.passage, cx)
+        self.place.core().poll_ready(&mut self.passage, cx)
     }
 
     #[inline]
@@ -81,7 +79,7 @@ impl<Req: Request, Res: Response> Service<Call<Req>> for Upstream<Req, Res> {
 /// A clone starts unready.
 impl<Req: Request, Res: Response> Clone for Upstream<Req, Res> {
     fn clone(&self) -> Self {
-        Self { slot: self.slot.clone(), passage: self.passage.clone() }
+        Self { place: self.place.clone(), passage: self.passage.clone() }
     }
 }
 

@@ -48,6 +48,11 @@ struct Shared<T, L> {
 impl<T, L: Default> Leases<T, L> {
     /// As many shards as asked for, or up to twice as many.
     pub(crate) fn new(core: T, shards: usize) -> Self {
+        Self::over(Arc::new(core), shards)
+    }
+
+    /// The same, over a state that others may know already.
+    pub(crate) fn over(core: Arc<T>, shards: usize) -> Self {
         Self::of(Lease::one(core, shards))
     }
 }
@@ -61,15 +66,15 @@ impl<T, L: Default> Lease<T, L> {
     /// The first of as many leases as asked for, or up to twice as many, all of which are made. Make a handle
     /// of it before anything else: the cycle is cut when the last handle drops.
     pub(crate) fn first(core: T, shards: usize) -> Arc<Self> {
-        let first = Self::one(core, shards);
-        (1..first.shared.shards).for_each(|index| drop(first.sibling(index)));
+        let first = Self::one(Arc::new(core), shards);
+        (1..first.shared.shards).for_each(|index| first.with_sibling(index, |_| ()));
         first
     }
 
     /// The same, of which only this one is made.
-    fn one(core: T, shards: usize) -> Arc<Self> {
+    fn one(core: Arc<T>, shards: usize) -> Arc<Self> {
         let shards = shards.max(1).next_power_of_two();
-        let first = Arc::new(Self::new(Arc::new(core), 0, shards, Arc::default()));
+        let first = Arc::new(Self::new(core, 0, shards, Arc::default()));
         if shards > 1 {
             let siblings: Siblings<T, L> = (0..shards).map(|_| OnceLock::new()).collect();
             let _ = siblings[0].set(first.clone());
@@ -80,30 +85,36 @@ impl<T, L: Default> Lease<T, L> {
 
     #[inline]
     fn take(self: &Arc<Self>) -> Arc<Self> {
+        self.with(Arc::clone)
+    }
+
+    /// What `of` makes of the lease of the thread that asks.
+    #[inline]
+    fn with<R>(self: &Arc<Self>, of: impl FnOnce(&Arc<Self>) -> R) -> R {
         if !self.is_sharded() {
-            return self.clone();
+            return of(self);
         }
         let index = thread_number() & (self.shared.shards - 1);
         if index == self.shared.index {
-            return self.clone();
+            return of(self);
         }
-        self.take_other(index)
+        self.with_other(index, of)
     }
 
     /// For a handle that was made on another thread.
     #[inline(never)]
-    fn take_other(self: &Arc<Self>, index: usize) -> Arc<Self> {
-        self.sibling(index)
+    fn with_other<R>(self: &Arc<Self>, index: usize, of: impl FnOnce(&Arc<Self>) -> R) -> R {
+        self.with_sibling(index, of)
     }
 
     /// The lease with this number, or this one after the cut.
     #[inline]
-    fn sibling(self: &Arc<Self>, index: usize) -> Arc<Self> {
+    fn with_sibling<R>(self: &Arc<Self>, index: usize, of: impl FnOnce(&Arc<Self>) -> R) -> R {
         match self.shared.siblings.load().as_ref() {
-            None => self.clone(),
+            None => of(self),
             Some(all) => match all[index].get() {
-                Some(lease) => lease.clone(),
-                None => self.make(index),
+                Some(lease) => of(lease),
+                None => of(&self.make(index)),
             },
         }
     }
@@ -138,6 +149,13 @@ impl<T, L: Default> Leases<T, L> {
     pub(crate) fn take(&self) -> Arc<Lease<T, L>> {
         self.lease.take()
     }
+
+    /// What `of` makes of the lease of the thread that asks, which is not kept.
+    #[cfg(feature = "config")]
+    #[inline]
+    pub(crate) fn with<R>(&self, of: impl FnOnce(&Arc<Lease<T, L>>) -> R) -> R {
+        self.lease.with(of)
+    }
 }
 
 impl<T, L> Leases<T, L> {
@@ -160,20 +178,6 @@ impl<T, L> Leases<T, L> {
     #[inline]
     pub(crate) fn local(&self) -> &L {
         &self.lease.local.counters
-    }
-
-    /// How many leases are taken and not given back, of a state with more than one shard.
-    #[cfg(feature = "config")]
-    pub(crate) fn taken(&self) -> usize {
-        let siblings = self.lease.shared.siblings.load();
-        let all = siblings.as_deref().into_iter().flat_map(|siblings| siblings.iter());
-        let all = all.filter_map(OnceLock::get);
-        // Beside the handles, the list itself holds each lease.
-        let taken = all.map(|lease| {
-            let others = 1 + lease.local.handles.load(Ordering::Acquire);
-            Arc::strong_count(lease).saturating_sub(others)
-        });
-        taken.sum()
     }
 
     /// Shows `to` the counters of all threads.
@@ -268,21 +272,6 @@ mod tests {
             }
         });
         assert_eq!(leases.sum(|n| n.load(Ordering::Relaxed) as u64), 8);
-    }
-
-    #[cfg(feature = "config")]
-    #[test]
-    fn what_is_taken_is_counted_until_it_is_given_back() {
-        let leases = Leases::<u32, ()>::new(7, 4);
-        let others: Vec<_> = (0..3).map(|_| leases.clone()).collect();
-        assert_eq!(leases.taken(), 0);
-        let taken = std::thread::scope(|scope| {
-            let taken = (0..8).map(|_| scope.spawn(|| leases.take())).collect::<Vec<_>>();
-            taken.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-        });
-        assert_eq!(leases.taken(), 8);
-        drop((others, taken));
-        assert_eq!(leases.taken(), 0);
     }
 
     #[test]

@@ -1,3 +1,8 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tower_upstream::{
@@ -164,4 +169,79 @@ fn a_fallback_to_nowhere_or_back_is_a_mistake() {
     assert!(refused(own).contains("leads back"));
     let graceful = Config::default().with_plugin(tax(json!({ "fallback": "graceful" })));
     assert!(refused(graceful).contains("`default_response`"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_answers_keep_to_their_bytes_however_large_they_are() {
+    use tower::service_fn;
+    use tower_upstream::{BoxError, Reply, plugins::AnyConnector};
+
+    let plugins = Plugins::<u64, String>::new();
+    let is_down = Arc::new(AtomicBool::new(false));
+    let down = is_down.clone();
+    let sized = service_fn(move |call: Call<u64>| {
+        let is_down = down.load(Relaxed);
+        async move {
+            match is_down {
+                true => Err::<_, BoxError>("down".into()),
+                false => Ok(Reply::new("x".repeat(call.into_body() as usize))),
+            }
+        }
+    });
+    let config = tax(json!({
+        "fallback": { "strategy": "cached", "max_bytes": 3_000 }, "endpoint": "a:1",
+        "circuit_breaker": { "enabled": false }, "retry": { "max_retries": 0 },
+    }));
+    let connector =
+        AnyConnector::new(tower_upstream::connect_fn(move |_: &tower_upstream::Endpoint| {
+            sized.clone()
+        }));
+    plugins.register_with(config, connector).unwrap();
+    let kept = async |sizes: &[u64]| {
+        is_down.store(true, Relaxed);
+        let mut kept = Vec::new();
+        for &size in sizes {
+            if plugins.call("tax", Call::new(size)).await.is_ok() {
+                kept.push(size);
+            }
+        }
+        is_down.store(false, Relaxed);
+        kept
+    };
+    let sizes = [100, 200, 10_000_000, 3_000, 300];
+    for size in sizes {
+        plugins.call("tax", Call::new(size)).await.unwrap();
+    }
+    assert_eq!(kept(&sizes).await, [100, 200, 300], "one that is too large sends none away");
+    plugins.call("tax", Call::new(2_000)).await.unwrap();
+    let left = kept(&[100, 200, 300, 2_000]).await;
+    assert!(left.contains(&2_000) && !left.contains(&100), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_to_a_plugin_that_is_gone_or_waits_is_bounded_by_the_call() {
+    let world = World::default();
+    let plugins = world.plugins();
+    plugins
+        .register_with(tax(json!({ "name": "archive", "endpoint": "b" })), world.connector())
+        .unwrap();
+    let section = json!({ "fallback": "archive", "circuit_breaker": { "enabled": false } });
+    plugins.apply(Config::default().with_plugin(tax(section))).unwrap();
+    world.fail("a", true);
+    assert_eq!(answer(&plugins, 1).await, Ok(("b 1".into(), true)));
+    plugins.unregister("archive").unwrap();
+    let error = plugins.call("tax", Call::new(2).idempotent()).await.unwrap_err();
+    assert_eq!(error.code(), Code::PLUGIN_1203);
+    assert!(error.to_string().contains("there is no plugin `archive`"), "{error}");
+    // The name comes again, and answers again.
+    world.slow("b", ms(60_000));
+    plugins
+        .register_with(tax(json!({ "name": "archive", "endpoint": "b" })), world.connector())
+        .unwrap();
+    let start = Instant::now();
+    let call = Call::new(3).idempotent().with_timeout(ms(300));
+    assert!(plugins.call("tax", call).await.is_err() && start.elapsed() <= ms(301));
+    for name in ["tax", "archive"] {
+        assert_eq!(plugins.in_flight(name), Some(0), "{name}");
+    }
 }

@@ -1,3 +1,8 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use serde_json::json;
 use tokio::time::sleep;
 use tower::ServiceExt;
@@ -59,4 +64,82 @@ async fn plugins_join_and_leave_and_an_empty_group_says_so_at_once() {
     }
     plugins.apply(config([payment("cash", 1)])).unwrap();
     assert_eq!(group.oneshot(Call::new(4)).await.unwrap().into_body(), "cash 4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_of_a_group_fails_while_its_plugins_come_and_go() {
+    let world = World::default();
+    for name in ["card", "cash", "bill"] {
+        world.slow(name, ms(7));
+    }
+    let plugins = world.with(config([payment("card", 1), payment("cash", 1)]));
+    let (group, is_over) = (plugins.group("payment"), Arc::new(AtomicBool::new(false)));
+    let callers: Vec<_> = (0..20)
+        .map(|n| {
+            let (group, is_over) = (group.clone(), is_over.clone());
+            tokio::spawn(async move {
+                while !is_over.load(Relaxed) {
+                    sleep(ms(n % 5)).await;
+                    group.clone().oneshot(Call::new(n)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for round in 0..100 {
+        // One stays, the other is taken out, is replaced, or has another type.
+        let (stays, other) = if round % 2 == 0 { ("card", "cash") } else { ("cash", "card") };
+        let mut changed = payment(other, 1);
+        match round % 3 {
+            0 => changed["enabled"] = json!(false),
+            1 => changed["timeout"] = json!(format!("{}s", 10 + round)),
+            _ => changed["type"] = json!("other"),
+        }
+        plugins.apply(config([payment(stays, 1), changed])).unwrap();
+        sleep(ms(3)).await;
+        plugins.apply(config([payment(stays, 1), payment(other, 1)])).unwrap();
+        sleep(ms(11)).await;
+    }
+    is_over.store(true, Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(plugins.draining(), 0);
+    let counts = world.counts();
+    assert!(counts["card"] > 500 && counts["cash"] > 500, "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_plugins_that_are_shut_down_says_so() {
+    let world = World::default();
+    let plugins = world.with(config([payment("card", 1)]));
+    let group = plugins.group("payment");
+    group.clone().oneshot(Call::new(1)).await.unwrap();
+    plugins.shutdown();
+    for after in [0, 10, 5_000] {
+        sleep(ms(after)).await;
+        let error = group.clone().oneshot(Call::new(2)).await.unwrap_err();
+        assert_eq!(error.code(), Code::REGISTRY_1901, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_a_group_that_is_dropped_anywhere_leaves_nothing() {
+    let world = World::default();
+    world.slow("card", ms(20));
+    world.slow("bill", ms(20));
+    world.fail("card", true);
+    let plugins = world.with(config([payment("card", 2), payment("bill", 1)]));
+    let group = plugins.group("payment");
+    for polls in 0..12 {
+        let mut call = Box::pin(group.clone().oneshot(Call::new(1).idempotent()));
+        for _ in 0..polls {
+            if futures::poll!(&mut call).is_ready() {
+                break;
+            }
+            sleep(ms(5)).await;
+        }
+        drop(call);
+        assert_eq!(plugins.in_flight("card"), Some(0), "after {polls} polls");
+        assert_eq!(plugins.in_flight("bill"), Some(0), "after {polls} polls");
+    }
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod apply;
+mod by_call;
 mod calls;
 mod factories;
 mod fallbacks;
+mod generations;
 mod groups;
 #[path = "../support/log.rs"]
 mod log;

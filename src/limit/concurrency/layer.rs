@@ -81,7 +81,13 @@ impl ConcurrencyLimitLayer {
     /// assert_eq!(layer.handle().max(), 1_024);
     /// ```
     pub fn with_config(config: ConcurrencyLimitConfig) -> Self {
-        Self { state: State::of_layer(config, Setup::default()), mode: Refuse, ends: PhantomData }
+        Self::of(config, None)
+    }
+
+    /// With its name, if it has one. [`named`](Self::named) makes the state anew.
+    pub(crate) fn of(config: ConcurrencyLimitConfig, name: Option<Arc<str>>) -> Self {
+        let setup = Setup { name, ..Setup::default() };
+        Self { state: State::of_layer(config, setup), mode: Refuse, ends: PhantomData }
     }
 }
 

@@ -73,8 +73,13 @@ impl RateLimitLayer {
     /// # Cancel safety
     /// A call takes its token in `call`, and the token stays spent if the response is dropped.
     pub fn new(quotas: impl Into<Quotas>) -> Self {
-        let state = State::of_layer(quotas.into(), Setup::default());
-        Self { state, mode: Refuse, cost: PerCall }
+        Self::of(quotas.into(), None)
+    }
+
+    /// With its name, if it has one. [`named`](Self::named) makes the state anew.
+    pub(crate) fn of(quotas: Quotas, name: Option<Arc<str>>) -> Self {
+        let setup = Setup { name, ..Setup::default() };
+        Self { state: State::of_layer(quotas, setup), mode: Refuse, cost: PerCall }
     }
 
     /// Creates a layer from a config. Values out of range become the nearest valid ones; see
