@@ -164,11 +164,15 @@ impl KubernetesService {
                     Err(_) => break,
                 },
             };
+            let is_end = !matches!(&next, Ok(Some(event)) if !event.is_end());
+            if is_end && due.is_some() {
+                // Told first what there is.
+                stream.put_back(next);
+                break;
+            }
             let mut known = lock(&self.known);
             let event = match next {
                 Ok(Some(event)) => event,
-                // Told first what there is: it will end again.
-                Ok(None) | Err(Broken::Cut(_)) if due.is_some() => break,
                 Ok(None) => return Ok(Read::Ended),
                 Err(Broken::Cut(error)) => {
                     known.can_resume = true;
@@ -262,7 +266,7 @@ impl KubernetesService {
     /// So that a server which forgets all at once is not asked all the time.
     fn forgets(&self) -> Error {
         self.server
-            .failed(Kind::Connection, "does not keep the version that it has just told (410)")
+            .failed(Kind::Connection, "does not know the version that it has just told (410)")
     }
 }
 
