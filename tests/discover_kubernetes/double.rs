@@ -105,7 +105,16 @@ struct State {
     bookmarks: bool,
     /// Whether watches from a version that is still to come are refused, as lists are, and not left without a word.
     refuses_future: bool,
+    /// What becomes of watches from a version that is not kept: an error, or an end without a word.
+    forgets: Forgets,
     orders: (u64, Order),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Forgets {
+    WithAnError,
+    WithAnEnd,
+    WithABreak,
 }
 
 pub struct Double {
@@ -143,6 +152,7 @@ impl Double {
             slowness: Duration::ZERO,
             bookmarks: true,
             refuses_future: false,
+            forgets: Forgets::WithAnError,
             orders: (0, Order::None),
         };
         let (link, _) = watch::channel(Link::Up);
@@ -235,6 +245,10 @@ impl Double {
 
     pub fn refuses_watches_of_the_future(&self) {
         self.with(|state| state.refuses_future = true);
+    }
+
+    pub fn forgets(&self, how: Forgets) {
+        self.with(|state| state.forgets = how);
     }
 
     fn order(&self, order: Order) {
@@ -677,7 +691,14 @@ impl Watching {
         let (mut at, added) = match first {
             Ok(first) => first,
             Err(message) => {
-                self.tell(expired(&message) + "\n").await;
+                let how = self.server.state.lock().unwrap().forgets;
+                match how {
+                    Forgets::WithAnError => drop(self.tell(expired(&message) + "\n").await),
+                    Forgets::WithAnEnd => {}
+                    Forgets::WithABreak => {
+                        let _ = self.lines.send(Err(io::Error::other("cut"))).await;
+                    }
+                }
                 return;
             }
         };

@@ -16,7 +16,7 @@ use tower_upstream::{
 };
 
 use crate::{
-    double::{Double, expired},
+    double::{Double, Forgets, expired},
     objects::{Objects, Pod, pod, slice},
     reading::kubernetes,
     sets::{expect, keys, next, quiet},
@@ -55,6 +55,30 @@ async fn a_version_that_is_too_large_is_not_asked_for_without_an_end() {
     double.tells_watches(&json!({"type": "ERROR", "object": object}).to_string());
     tokio::time::sleep(secs(1)).await;
     assert_eq!(double.lists(), 3);
+}
+
+// fabric8io/kubernetes-client#7896, kubernetes/kubernetes#137089: there is no 410.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_forgotten_without_a_word_is_not_asked_for_without_an_end() {
+    for how in [Forgets::WithAnEnd, Forgets::WithABreak] {
+        let double = Double::start().await;
+        double.web("web-1", &[("a", Pod::Ready)]);
+        double.forgets(how);
+        let mut sets = web(&double);
+        expect(&mut sets, &["a"]).await;
+        tokio::time::sleep(secs(30)).await;
+        double.stop().await;
+        double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready)]);
+        put(&double, slice("tax", "tax-1", 80, Vec::new()));
+        double.objects(Objects::compact);
+        double.restart().await;
+        let took = expect(&mut sets, &["a", "b"]).await;
+        assert!(took < secs(60), "{how:?}: {took:?}");
+        // What it tells from there on is heard.
+        double.web("web-2", &[("c", Pod::Ready)]);
+        expect(&mut sets, &["a", "b", "c"]).await;
+        assert_eq!(double.lists(), 2, "{how:?}");
+    }
 }
 
 // kubernetes/kubernetes#133810: what came before the error must not wait for the list.

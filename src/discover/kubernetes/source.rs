@@ -131,7 +131,7 @@ impl KubernetesService {
         let mut known = lock(&self.known);
         let is_first = known.version.is_empty();
         book.keep_unread(&known.book);
-        (known.book, known.external, known.version) = (book, external, version);
+        known.list(book, external, version);
         if !is_first {
             known.unsure_until = Some(time::later(time::now(), self.unsure));
         }
@@ -175,7 +175,7 @@ impl KubernetesService {
                 Ok(Some(event)) => event,
                 Ok(None) => return Ok(Read::Ended),
                 Err(Broken::Cut(error)) => {
-                    known.can_resume = true;
+                    known.cut(stream.has_told);
                     return Err(error);
                 }
                 Err(Broken::Nonsense(error)) => return Err(error),
@@ -234,7 +234,7 @@ impl KubernetesService {
                     Read::Ended => {
                         let lived = time::now().saturating_duration_since(stream.opened_at());
                         if lived < SHORT {
-                            lock(&self.known).can_resume = true;
+                            lock(&self.known).cut(stream.has_told);
                             let what = format!("ends the watch after {lived:?}");
                             return Err(self.server.failed(Kind::Connection, &what));
                         }
