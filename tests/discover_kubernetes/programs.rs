@@ -161,8 +161,7 @@ async fn a_program_runs_once_for_all_that_wait_and_again_when_its_token_is_refus
     expect(&mut sets, &["a", "b"]).await;
     assert_eq!(world.runs(), 2);
     until(|| handle.last_error().is_none()).await;
-    let shown = world.double.asked().last().unwrap().token.clone();
-    assert_eq!(shown.as_deref(), Some("two"));
+    assert!(world.double.asked().iter().any(|asked| asked.token.as_deref() == Some("two")));
     // The same again, which is refused: it is told, and the endpoints stay.
     world.double.asks_for_tokens(&["three"]);
     pass(secs(60)).await;
