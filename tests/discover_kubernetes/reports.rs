@@ -81,6 +81,34 @@ async fn a_version_that_is_forgotten_without_a_word_is_not_asked_for_without_an_
     }
 }
 
+// apache/spark-kubernetes-operator#862: a balancer breaks each watch that is idle for 50 s.
+#[tokio::test(start_paused = true)]
+async fn watches_that_break_again_and_again_while_idle_make_no_event_late() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    double.sends_bookmarks(false);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a"]).await;
+    for number in 0..40 {
+        tokio::time::sleep(secs(50)).await;
+        double.cuts_watches();
+        tokio::time::sleep(ms(1)).await;
+        let uid = format!("b{number}");
+        double.web("web-2", &[(&uid, Pod::Ready)]);
+        let took = expect(&mut sets, &["a", &uid]).await;
+        assert!(took < ms(500), "{number}: {took:?}");
+    }
+    assert_eq!((double.lists(), handle.failures()), (1, 0));
+    // Nothing is told: a list now and then makes sure that the version is one.
+    for _ in 0..40 {
+        tokio::time::sleep(secs(50)).await;
+        double.cuts_watches();
+    }
+    assert!((10..=25).contains(&double.lists()), "{}", double.lists());
+    assert!(handle.last_error().is_none());
+}
+
 // kubernetes/kubernetes#133810: what came before the error must not wait for the list.
 #[tokio::test(start_paused = true)]
 async fn what_a_watch_tells_before_it_ends_with_an_error_takes_effect_at_once() {

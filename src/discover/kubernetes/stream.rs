@@ -1,5 +1,7 @@
 //! A watch that is open: its events, in their order.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
@@ -54,8 +56,9 @@ impl EventStream {
         self.held = Some(next);
     }
 
-    pub(super) fn opened_at(&self) -> Instant {
-        self.opened_at
+    /// For how long it is open.
+    pub(super) fn lived(&self) -> Duration {
+        time::now().saturating_duration_since(self.opened_at)
     }
 
     /// The next event. `None`: the server has ended the watch.
