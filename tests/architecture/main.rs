@@ -96,7 +96,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint", "rules"]),
-    // One of its sources asks a program who it is.
+    // One of its sources runs a program for its credential.
     ("discover", &["endpoint", "member", "connect", "dial", "auth", "child"]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),

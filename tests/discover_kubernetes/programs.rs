@@ -1,4 +1,4 @@
-//! Programs that tell who the user is: `exec` of a kubeconfig. They run in real time, and so does the clock, but where a
+//! Programs that tell the credential of the user: `exec` of a kubeconfig. They run in real time, and so does the clock, but where a
 //! test lets time pass.
 
 use std::{fs, path::PathBuf, time::Duration};

@@ -57,7 +57,7 @@ pub struct KubernetesConfig {
     pub token: Secret,
     /// File with the token. It is read again once a minute, and if the server refuses the token. Default: none.
     pub token_file: Option<PathBuf>,
-    /// Programs that may be run if the kubeconfig says that one tells who the user is (`exec`), such as `aws`
+    /// Programs that may be run if the kubeconfig has the credential of its user from one (`exec`), such as `aws`
     /// or `gke-gcloud-auth-plugin`: each as the kubeconfig writes it, or with its whole path if that is
     /// relative.
     ///

@@ -1,4 +1,4 @@
-//! When a program is asked who the user is, as arithmetic: what it told and the time in, what to show or whether to
+//! When a program is asked for the credential of the user, as arithmetic: what it told and the time in, what to show or whether to
 //! run it out.
 
 use std::{sync::Arc, time::Duration};

@@ -55,7 +55,7 @@ use crate::error::{Error, Kind};
 /// are not supported: run `kubectl proxy`, and set [`address`](KubernetesConfig::address) to
 /// `http://127.0.0.1:8001`.
 ///
-/// # Programs that tell who the user is
+/// # Programs that tell the credential
 /// A kubeconfig may name one (`exec`), as those of EKS, GKE and AKS do. It is run if it stands in
 /// [`allow_exec`](KubernetesConfig::allow_exec), on Unix, without a shell and without a terminal: at first use,
 /// a minute before its token or certificate ends, and when that is refused (401); at most once in 10 s. It has 60 s, may

@@ -1,4 +1,4 @@
-//! A program that tells who the user is: `exec` of a kubeconfig.
+//! A program that tells the credential of the user: `exec` of a kubeconfig.
 
 use std::{fmt, path::PathBuf, process::Command};
 

@@ -1,4 +1,4 @@
-//! A run of the program that tells who the user is: bounded in time and bytes, and ended with its future.
+//! A run of the program that tells the credential of the user: bounded in time and bytes, and ended with its future.
 
 use std::{sync::Arc, time::Duration};
 

@@ -77,7 +77,7 @@ impl Token {
                 match run(program).await {
                     Ok(told) => Ok(kept.take(told, time::now(), time::unix())),
                     Err(error) => {
-                        tracing::debug!(%error, "a program does not tell who the user of Kubernetes is");
+                        tracing::debug!(%error, "a program tells no credential for Kubernetes");
                         kept.fail(error, time::now())
                     }
                 }
