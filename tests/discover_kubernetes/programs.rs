@@ -4,9 +4,10 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tower_upstream::{
-    discover::{Discover, Kubernetes, KubernetesConfig},
+    discover::{Discover, Kubernetes, KubernetesConfig, WatchStream},
     error::{Code, Kind},
 };
 
@@ -86,6 +87,11 @@ impl World {
     fn runs(&self) -> usize {
         fs::read_to_string(self.at("runs")).map_or(0, |text| text.lines().count())
     }
+}
+
+/// Begins to watch.
+async fn begin(sets: &mut WatchStream) {
+    assert!(tokio::time::timeout(ms(1), sets.next()).await.is_err());
 }
 
 /// Waits, for as long as a test may take.
@@ -310,7 +316,8 @@ async fn a_program_that_does_not_end_is_killed_with_all_that_it_has_started() {
     for is_dropped in [true, false] {
         let config = world.config(&world.double.url(), script, json!({}));
         let watched = Kubernetes::new(config).unwrap().service("web").unwrap();
-        let (sets, handle) = (watched.discover(), watched.handle());
+        let (mut sets, handle) = (watched.discover(), watched.handle());
+        begin(&mut sets).await;
         until(|| world.at("up").exists()).await;
         let pids = fs::read_to_string(world.at("pids")).unwrap();
         assert!(pids.lines().count() == 2 && pids.lines().all(is_alive), "{pids}");
@@ -355,6 +362,7 @@ async fn a_certificate_of_a_program_is_that_of_the_connection_and_another_makes_
     tells(&stranger.pem, &stranger.key_pem);
     let watched = Kubernetes::new(config.clone()).unwrap().service("web").unwrap();
     let (mut sets, handle) = (watched.discover(), watched.handle());
+    begin(&mut sets).await;
     until(|| handle.last_error().is_some()).await;
     assert!(world.double.asked().is_empty());
     tells(&client.pem, &client.key_pem);

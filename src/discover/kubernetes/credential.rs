@@ -94,7 +94,7 @@ impl Credential {
             }
         };
         let header = token.map(|token| bearer(&token)).transpose();
-        let header = header.map_err(|error| error.what().into_owned())?;
+        let header = header.map_err(|error| error.what().to_owned())?;
         let expires = status.expiration_timestamp.filter(|at| !at.is_empty());
         let expires = expires.map(|at| match parse_rfc3339(&at) {
             Some((seconds, _)) => Ok(seconds),

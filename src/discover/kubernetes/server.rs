@@ -238,6 +238,6 @@ impl Server {
     }
 
     fn name(&self) -> String {
-        format!("Kubernetes at `{}`", self.url)
+        format!("Kubernetes at `{}`", self.url())
     }
 }
