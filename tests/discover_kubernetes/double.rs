@@ -112,9 +112,9 @@ struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Forgets {
-    WithAnError,
-    WithAnEnd,
-    WithABreak,
+    Told,
+    ByAnEnd,
+    Broken,
 }
 
 pub struct Double {
@@ -152,7 +152,7 @@ impl Double {
             slowness: Duration::ZERO,
             bookmarks: true,
             refuses_future: false,
-            forgets: Forgets::WithAnError,
+            forgets: Forgets::Told,
             orders: (0, Order::None),
         };
         let (link, _) = watch::channel(Link::Up);
@@ -693,9 +693,9 @@ impl Watching {
             Err(message) => {
                 let how = self.server.state.lock().unwrap().forgets;
                 match how {
-                    Forgets::WithAnError => drop(self.tell(expired(&message) + "\n").await),
-                    Forgets::WithAnEnd => {}
-                    Forgets::WithABreak => {
+                    Forgets::Told => drop(self.tell(expired(&message) + "\n").await),
+                    Forgets::ByAnEnd => {}
+                    Forgets::Broken => {
                         let _ = self.lines.send(Err(io::Error::other("cut"))).await;
                     }
                 }

@@ -60,7 +60,7 @@ async fn a_version_that_is_too_large_is_not_asked_for_without_an_end() {
 // fabric8io/kubernetes-client#7896, kubernetes/kubernetes#137089: there is no 410.
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_forgotten_without_a_word_is_not_asked_for_without_an_end() {
-    for how in [Forgets::WithAnEnd, Forgets::WithABreak] {
+    for how in [Forgets::ByAnEnd, Forgets::Broken] {
         let double = Double::start().await;
         double.web("web-1", &[("a", Pod::Ready)]);
         double.forgets(how);
