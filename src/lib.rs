@@ -62,6 +62,8 @@ pub mod http;
 pub mod backoff;
 pub mod boxed;
 pub mod budget;
+#[cfg(all(any(feature = "kubernetes", feature = "process"), unix))]
+mod child;
 pub mod choose;
 pub mod connect;
 mod course;

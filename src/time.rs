@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "sticky")]
+#[cfg(any(feature = "kubernetes", feature = "sticky"))]
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use tokio::time::Instant;
@@ -31,7 +31,7 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Seconds since 1970, for what outlives this process.
-#[cfg(feature = "sticky")]
+#[cfg(any(feature = "kubernetes", feature = "sticky"))]
 pub(crate) fn unix() -> u64 {
     let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     #[cfg(not(any(test, feature = "test-util")))]

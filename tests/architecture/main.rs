@@ -96,7 +96,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint", "rules"]),
-    ("discover", &["endpoint", "member", "connect", "dial", "auth"]),
+    // One of its sources runs a program for its credential.
+    ("discover", &["endpoint", "member", "connect", "dial", "auth", "child"]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
@@ -114,7 +115,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "transport",
         &[
             "endpoint", "member", "connect", "plugin", "replay", "dial", "http", "grpc", "guard",
-            "pool", "auth", "allow",
+            "pool", "auth", "allow", "child",
         ],
     ),
     // Which programs may run; its file is JSON as the plugin manager writes it.
@@ -139,6 +140,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // What failover and retries have in common.
     ("course", &["budget", "replay", "rules"]),
     ("budget", &[]),
+    // Processes that are started here.
+    ("child", &[]),
     ("replay", &[]),
     ("error", &[]),
     ("outcome", &[]),

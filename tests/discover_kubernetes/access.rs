@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// TLS in front of a double.
-struct Secured {
-    port: u16,
-    ca: String,
-    client: Identity,
+pub struct Secured {
+    pub port: u16,
+    pub ca: String,
+    pub client: Identity,
 }
 
 /// The certificate is for a name.
-async fn secured(double: &Double, name: &str) -> Secured {
+pub async fn secured(double: &Double, name: &str) -> Secured {
     let (servers, clients) = (Authority::new(), Authority::new());
     let client = clients.identity("client", |_| ());
     let acceptor = acceptor(servers.identity(name, |_| ()), Some(&clients));
@@ -47,7 +47,7 @@ async fn secured(double: &Double, name: &str) -> Secured {
 }
 
 /// What is found, or why nothing is.
-async fn found(config: KubernetesConfig) -> Result<usize, String> {
+pub async fn found(config: KubernetesConfig) -> Result<usize, String> {
     let kubernetes = Kubernetes::new(config).map_err(|error| format!("{error:#}"))?;
     let watched = kubernetes.service("web").unwrap();
     let (mut sets, handle) = (watched.discover(), watched.handle());
@@ -85,7 +85,7 @@ async fn tls_is_used_with_the_authority_and_the_certificate_that_are_given() {
     assert_eq!(found(blind).await, Ok(1));
 }
 
-fn kubeconfig(files: &Files, cluster: &str, user: &str) -> PathBuf {
+pub fn kubeconfig(files: &Files, cluster: &str, user: &str) -> PathBuf {
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: here\n\
          contexts: [{{name: here, context: {{cluster: c, user: u, namespace: default}}}}]\n\
@@ -138,6 +138,27 @@ async fn a_kubeconfig_leads_to_the_server_with_files_and_with_data() {
     let error = found(with(&blind, user_files)).await.unwrap_err();
     assert!(error.contains("allow_insecure_tls"), "{error}");
     assert_eq!(found(with(&blind, user_files).with_allow_insecure_tls(true)).await, Ok(1));
+}
+
+// kube-rs/kube#1953
+#[tokio::test]
+async fn an_authority_that_is_replaced_in_its_file_counts_for_the_next_connection() {
+    let (double, files) = (Double::start().await, Files::new());
+    double.web("web-1", &[("a", Pod::Ready)]);
+    let Secured { port, ca, client } = secured(&double, "localhost").await;
+    let file = files.write("ca.pem", &Authority::new().pem);
+    let cert = files.write("cert.pem", &client.pem);
+    let key = files.write("key.pem", &client.key_pem);
+    let config = KubernetesConfig::default()
+        .with_address(format!("localhost:{port}"))
+        .with_tls_ca_file(file)
+        .with_tls_certificate(cert, key);
+    let watched = Kubernetes::new(config).unwrap().service("web").unwrap();
+    let (mut sets, handle) = (watched.discover(), watched.handle());
+    assert!(tokio::time::timeout(secs(1), sets.next()).await.is_err());
+    assert!(format!("{:#}", handle.last_error().unwrap()).contains("certificate"));
+    files.write("ca.pem", &ca);
+    assert_eq!(keys(&next(&mut sets).await), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,7 +103,18 @@ struct State {
     /// How long a list takes.
     slowness: Duration,
     bookmarks: bool,
+    /// Whether watches from a version that is still to come are refused, as lists are, and not left without a word.
+    refuses_future: bool,
+    /// What becomes of watches from a version that is not kept: an error, or an end without a word.
+    forgets: Forgets,
     orders: (u64, Order),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Forgets {
+    Told,
+    ByAnEnd,
+    Broken,
 }
 
 pub struct Double {
@@ -140,6 +151,8 @@ impl Double {
             most: None,
             slowness: Duration::ZERO,
             bookmarks: true,
+            refuses_future: false,
+            forgets: Forgets::Told,
             orders: (0, Order::None),
         };
         let (link, _) = watch::channel(Link::Up);
@@ -228,6 +241,14 @@ impl Double {
 
     pub fn sends_bookmarks(&self, sends: bool) {
         self.with(|state| state.bookmarks = sends);
+    }
+
+    pub fn refuses_watches_of_the_future(&self) {
+        self.with(|state| state.refuses_future = true);
+    }
+
+    pub fn forgets(&self, how: Forgets) {
+        self.with(|state| state.forgets = how);
     }
 
     fn order(&self, order: Order) {
@@ -369,6 +390,18 @@ fn status_object(code: u16, reason: Option<&str>, message: &str) -> Value {
 
 fn status(code: u16, reason: Option<&str>, message: &str) -> Response<Body> {
     answer(code, status_object(code, reason, message))
+}
+
+/// A version that is still to come: what is current is the last change of what is listed.
+fn too_large(version: u64, current: u64) -> Response<Body> {
+    let message = format!("Timeout: Too large resource version: {version}, current: {current}");
+    let mut body = status_object(504, Some("Timeout"), &message);
+    let cause =
+        json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+    body["details"] = json!({"causes": [cause], "retryAfterSeconds": 1});
+    let mut answer = answer(504, body);
+    answer.headers_mut().insert("retry-after", "1".parse().unwrap());
+    answer
 }
 
 /// A token with which a list goes on.
@@ -516,16 +549,7 @@ impl Server {
         let asked_version = asked.one("resourceVersion").map(|of| of.parse::<u64>().unwrap_or(0));
         match asked_version {
             Some(version) if version > objects.revision => {
-                let current = objects.revision;
-                // The last change of what is listed.
-                let message =
-                    format!("Timeout: Too large resource version: {version}, current: {current}");
-                let mut body = status_object(504, Some("Timeout"), &message);
-                let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
-                body["details"] = json!({"causes": [cause], "retryAfterSeconds": 1});
-                let mut answer = answer(504, body);
-                answer.headers_mut().insert("retry-after", "1".parse().unwrap());
-                return answer;
+                return too_large(version, objects.revision);
             }
             Some(version)
                 if asked.one("resourceVersionMatch") == Some("Exact")
@@ -592,6 +616,15 @@ impl Server {
                 }
             },
         };
+        {
+            let state = self.state.lock().unwrap();
+            match version {
+                Some(version) if state.refuses_future && version > state.objects.revision => {
+                    return too_large(version, state.objects.revision);
+                }
+                _ => {}
+            }
+        }
         let seconds = asked.one("timeoutSeconds").map_or(1_800, |of| of.parse().unwrap());
         let (lines, told) = mpsc::channel::<Result<String, io::Error>>(1);
         let watching = Watching {
@@ -658,7 +691,14 @@ impl Watching {
         let (mut at, added) = match first {
             Ok(first) => first,
             Err(message) => {
-                self.tell(expired(&message) + "\n").await;
+                let how = self.server.state.lock().unwrap().forgets;
+                match how {
+                    Forgets::Told => drop(self.tell(expired(&message) + "\n").await),
+                    Forgets::ByAnEnd => {}
+                    Forgets::Broken => {
+                        let _ = self.lines.send(Err(io::Error::other("cut"))).await;
+                    }
+                }
                 return;
             }
         };

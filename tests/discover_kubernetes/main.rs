@@ -10,11 +10,14 @@ mod hostile;
 mod objects;
 #[cfg(feature = "config")]
 mod plugins;
+#[cfg(unix)]
+mod programs;
 mod providers;
 mod reading;
 #[path = "../support/registry_story.rs"]
 mod registry_story;
 mod replay;
+mod reports;
 #[path = "../support/sets.rs"]
 mod sets;
 mod settings;

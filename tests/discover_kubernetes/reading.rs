@@ -316,7 +316,10 @@ async fn a_slice_that_cannot_be_read_costs_neither_its_endpoints_nor_the_others(
             break;
         }
     }
+    // What came before the end is told before the list.
+    tokio::time::sleep(secs(10)).await;
     assert!(double.lists() > 1 && handle.last_error().is_none());
+    assert_eq!(keys(&handle.set().unwrap()), ["b", "c", "d"]);
     // And it is what it says as soon as it can be read.
     double.web("web-2", &[("e", Pod::Ready)]);
     expect(&mut sets, &["c", "d", "e"]).await;

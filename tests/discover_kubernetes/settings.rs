@@ -25,7 +25,7 @@ fn read(json: &str) -> KubernetesConfig {
 fn a_file_says_what_the_builders_say() {
     let config = read(
         r#"{"address": "https://10.0.0.1:6443", "namespace": "shop", "token": "s3cret",
-            "allow_plaintext": true, "allow_insecure_tls": true, "tls_ca_file": "/ca.pem",
+            "allow_exec": ["aws"], "allow_plaintext": true, "allow_insecure_tls": true, "tls_ca_file": "/ca.pem",
             "tls_cert": "/c.pem", "tls_key": "/k.pem", "request_timeout": "5s",
             "max_response_bytes": 1048576, "label_selector": "c=d",
             "query": {"namespace": "team", "port": "grpc", "scheme": "https", "family": "prefer_ipv6",
@@ -45,6 +45,7 @@ fn a_file_says_what_the_builders_say() {
         .with_address("https://10.0.0.1:6443")
         .with_namespace("shop")
         .with_token("s3cret")
+        .with_allow_exec(["aws"])
         .with_allow_plaintext(true)
         .with_allow_insecure_tls(true)
         .with_tls_ca_file("/ca.pem")

@@ -60,13 +60,17 @@ impl Server {
 
     /// Asks so many times.
     fn observe(&self, list: Vec<u8>, watch: Vec<u8>, times: usize) {
+        self.observe_with(self.config.clone(), list, watch, times);
+    }
+
+    fn observe_with(&self, config: KubernetesConfig, list: Vec<u8>, watch: Vec<u8>, times: usize) {
         *self.answers.lock().unwrap() = (list, watch);
-        let service = Kubernetes::new(self.config.clone()).unwrap().service("web").unwrap();
+        let service = Kubernetes::new(config).unwrap().service("web").unwrap();
         let mut state = <KubernetesService as Source>::State::default();
         for _ in 0..times {
             if let Err(error) = self.runtime.block_on(service.source().observe(&mut state)) {
                 let text = format!("{:#}", Error::from_service(error));
-                assert!(text.len() < 4_096, "{text}");
+                assert!(text.len() < 4_096 && !text.contains("s3cret"), "{text}");
                 return;
             }
         }
@@ -97,6 +101,31 @@ thread_local! {
         let name = format!("fuzz-kubeconfig-{}", std::process::id());
         std::env::temp_dir().join(name)
     };
+}
+
+/// What a program tells that a kubeconfig names.
+#[cfg(unix)]
+pub fn credential(bytes: &[u8]) {
+    SERVER.with(|server| {
+        FILE.with(|file| {
+            let file = file.with_extension("exec");
+            let told = file.with_extension("told");
+            fs::write(&told, bytes).unwrap();
+            let text = format!(
+                "current-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
+                 clusters: [{{name: a, cluster: {{server: '{}'}}}}]\nusers: [{{name: a, user: {{exec: {{\
+                 apiVersion: client.authentication.k8s.io/v1, command: cat, args: ['{}']}}}}}}]\n",
+                server.config.address.as_deref().unwrap(),
+                told.display()
+            );
+            fs::write(&file, text).unwrap();
+            let config = KubernetesConfig::default().with_kubeconfig_path(file.clone());
+            server.observe_with(config.with_allow_exec(["cat"]), body(LIST), body(b""), 1);
+            for file in [&file, &told] {
+                let _ = fs::remove_file(file);
+            }
+        });
+    });
 }
 
 /// A file of `kubectl`.

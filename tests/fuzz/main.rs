@@ -347,6 +347,12 @@ fn events_of_kubernetes() {
     fuzz("kubernetes_watch", kubernetes::watch);
 }
 
+#[cfg(all(feature = "kubernetes", unix))]
+#[test]
+fn credentials_for_kubernetes() {
+    fuzz("kubernetes_credential", kubernetes::credential);
+}
+
 #[cfg(feature = "kubernetes")]
 #[test]
 fn files_of_kubectl() {

@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// PEM as it is, instead of a file, and what is said of the server. Never changes.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct GivenTls {
     pub(crate) ca: Option<Vec<u8>>,
     pub(crate) cert: Option<Vec<u8>>,

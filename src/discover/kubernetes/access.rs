@@ -1,16 +1,22 @@
 //! Where the API server is, and what to show there: of the settings, of the cluster that this runs in, or of a
 //! kubeconfig.
 
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 use super::{
     cluster,
     config::KubernetesConfig,
-    found::{Found, mistake},
+    found::Found,
     kubeconfig,
+    mistake::mistake,
+    program::{ClusterInfo, Program},
     token::TokenSource,
 };
 use crate::{
     auth::leads_privately,
-    dial::{Dialer, TlsConfig},
+    dial::{GivenTls, TlsConfig},
     endpoint::Address,
     error::{Code, Error},
 };
@@ -18,7 +24,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Access {
     pub(super) address: Address,
-    pub(super) dialer: Dialer,
+    pub(super) tls: TlsConfig,
+    /// What there is beside the files of `tls`.
+    pub(super) given: GivenTls,
     pub(super) token: TokenSource,
     pub(super) namespace: String,
 }
@@ -41,24 +49,14 @@ impl Access {
 
     /// What is found, and what the settings say instead.
     fn new(found: Found, config: &KubernetesConfig) -> Result<Self, Error> {
-        let Found { address, namespace, token, ca_file, cert_file, key_file, mut given } = found;
+        let Found { address, namespace, token, ca_file, cert_file, key_file, mut given, .. } =
+            found;
+        let (exec, exec_config) = (found.exec, found.exec_config);
+        let server = address.clone();
         let text = if address.contains("://") { address } else { format!("https://{address}") };
         let address: Address = text.parse()?;
         if !matches!(address.scheme(), Some("http" | "https" | "http+unix")) {
             return Err(mistake(format!("`{address}` is no URL of HTTP")));
-        }
-        let token = match &config.token_file {
-            Some(path) => TokenSource::File(path.clone()),
-            None if !config.token.is_empty() => TokenSource::Text(config.token.clone()),
-            None => token,
-        };
-        let is_open = token != TokenSource::None && !config.allow_plaintext;
-        if is_open && !leads_privately(&address) {
-            return Err(mistake(format!(
-                "`{address}` would be sent the token in plain text: use `https`, or set \
-                 `allow_plaintext` if it may be read on the way"
-            ))
-            .coded(Some(Code::AUTH_1105)));
         }
         let mut tls = TlsConfig { ca_file, cert_file, key_file, ..TlsConfig::default() };
         let own = config.tls_files().config();
@@ -70,12 +68,52 @@ impl Access {
             (tls.key_file, given.key) = (own.key_file, None);
         }
         given.trusts_all |= config.allow_insecure_tls && config.address.is_some();
+        let token = match (&config.token_file, exec) {
+            (Some(path), _) => TokenSource::File(path.clone()),
+            (None, _) if !config.token.is_empty() => TokenSource::Text(config.token.clone()),
+            (None, Some(exec)) => {
+                let cluster = || {
+                    Ok(ClusterInfo {
+                        server: &server,
+                        server_name: given.server_name.as_deref(),
+                        ca: ca(&tls, &given)?,
+                        trusts_all: given.trusts_all,
+                        config: exec_config,
+                    })
+                };
+                TokenSource::Program(Arc::new(Program::new(exec, &config.allow_exec, cluster)?))
+            }
+            (None, None) => token,
+        };
+        let is_open = token != TokenSource::None && !config.allow_plaintext;
+        if is_open && !leads_privately(&address) {
+            return Err(mistake(format!(
+                "`{address}` would be sent the token in plain text: use `https`, or set \
+                 `allow_plaintext` if it may be read on the way"
+            ))
+            .coded(Some(Code::AUTH_1105)));
+        }
         let namespace = config.namespace.clone().or(namespace);
         Ok(Self {
             address,
-            dialer: Dialer::with_given_tls(tls, given),
+            tls,
+            given,
             token,
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
         })
     }
+}
+
+/// The authority that the server comes from, in base64, as a kubeconfig has it.
+fn ca(tls: &TlsConfig, given: &GivenTls) -> Result<Option<String>, Error> {
+    let pem = match (&given.ca, &tls.ca_file) {
+        (Some(pem), _) => pem.clone(),
+        (None, None) => return Ok(None),
+        (None, Some(path)) => std::fs::read(path).map_err(|error| {
+            let path = path.display();
+            mistake(format!("the certificate of the authority ({path}) cannot be read"))
+                .caused_by(error)
+        })?,
+    };
+    Ok(Some(BASE64_STANDARD.encode(pem)))
 }

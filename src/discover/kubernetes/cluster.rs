@@ -2,11 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{
-    super::host::authority,
-    found::{Found, mistake},
-    token::TokenSource,
-};
+use super::{super::host::authority, found::Found, mistake::mistake, token::TokenSource};
 use crate::error::Error;
 
 /// Where the account of a pod is.

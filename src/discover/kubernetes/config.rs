@@ -58,6 +58,13 @@ pub struct KubernetesConfig {
     pub token: Secret,
     /// File with the token. It is read again once a minute, and if the server refuses the token. Default: none.
     pub token_file: Option<PathBuf>,
+    /// Programs that may be run if the kubeconfig has the credential of its user from one (`exec`), such as `aws`
+    /// or `gke-gcloud-auth-plugin`: each as the kubeconfig writes it, or with its whole path if that is
+    /// relative.
+    ///
+    /// The kubeconfig also says with which arguments and in which environment, so what it names here does
+    /// what it wants as the user of this process. Default: none.
+    pub allow_exec: Vec<String>,
     /// Whether the token may be sent where it can be read on the way: without TLS, to another host.
     /// Default: `false`.
     pub allow_plaintext: bool,
@@ -104,6 +111,7 @@ impl Default for KubernetesConfig {
             namespace: None,
             token: Secret::default(),
             token_file: None,
+            allow_exec: Vec::new(),
             allow_plaintext: false,
             allow_insecure_tls: false,
             tls_ca_file: None,
@@ -136,6 +144,16 @@ impl KubernetesConfig {
         with_label_selector: label_selector = some String;
         with_query: query = impl Into<KubernetesQuery>;
         with_watch: watch = impl Into<WatchConfig>;
+    }
+
+    /// Sets [`allow_exec`](Self::allow_exec).
+    #[must_use]
+    pub fn with_allow_exec(
+        mut self,
+        programs: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.allow_exec = programs.into_iter().map(Into::into).collect();
+        self
     }
 
     pub(super) fn tls_files(&self) -> TlsFiles<'_> {

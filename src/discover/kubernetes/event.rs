@@ -23,8 +23,8 @@ pub(super) enum Event {
 struct Line<'a> {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(borrow)]
-    object: &'a RawValue,
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
 }
 
 /// What is read of an object that is gone, or of a bookmark.
@@ -35,9 +35,19 @@ struct Named {
 }
 
 impl Event {
+    /// Whether nothing comes after it.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, Self::Expired | Self::Failed(_))
+    }
+
     pub(super) fn read(line: &[u8]) -> Result<Self, serde_json::Error> {
         let Line { kind, object } = serde_json::from_slice(line)?;
-        let object = object.get();
+        let object = match object {
+            Some(object) => object.get(),
+            // All that it could tell is the version.
+            None if kind == "BOOKMARK" => "{}",
+            None => "null",
+        };
         let named = || serde_json::from_str::<Named>(object).map(|named| named.metadata);
         Ok(match &*kind {
             "ADDED" | "MODIFIED" => Self::Put(match serde_json::from_str(object) {
@@ -80,12 +90,22 @@ mod tests {
         assert!(
             matches!(read(line), Event::Bookmark(of) if of.resource_version.as_deref() == Some("7"))
         );
+        for line in [r#"{"type":"BOOKMARK"}"#, r#"{"type":"BOOKMARK","object":null}"#] {
+            assert!(matches!(read(line), Event::Bookmark(of) if of.resource_version.is_none()));
+        }
         assert!(matches!(read(r#"{"type":"LATER","object":null}"#), Event::Other));
+        assert!(Event::read(br#"{"type":"DELETED","object":null}"#).is_err(), "of which?");
     }
 
     #[test]
     fn what_is_over_is_told_by_its_code_or_its_reason() {
-        for object in [r#"{"code":410}"#, r#"{"reason":"Expired"}"#, r#"{"reason":"Gone"}"#] {
+        for object in [
+            r#"{"code":410}"#,
+            r#"{"reason":"Expired"}"#,
+            r#"{"reason":"Gone"}"#,
+            r#"{"code":504,"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#,
+            r#"{"code":504,"details":{"causes":[{"message":"other"},{"reason":"ResourceVersionTooLarge"}]}}"#,
+        ] {
             let line = format!(r#"{{"type":"ERROR","object":{object}}}"#);
             assert!(matches!(read(&line), Event::Expired), "{line}");
         }

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::token::TokenSource;
-use crate::{
-    dial::GivenTls,
-    error::{Error, Kind},
-};
+use serde_json::Value;
+
+use super::{program::Exec, token::TokenSource};
+use crate::dial::GivenTls;
 
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -17,8 +16,7 @@ pub(super) struct Found {
     pub(super) cert_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) given: GivenTls,
-}
-
-pub(super) fn mistake(text: String) -> Error {
-    Error::not_sent(Kind::InvalidConfig).message(format!("Kubernetes: {text}"))
+    /// The program that proves the user, if nothing else does, and what the kubeconfig tells it of the cluster.
+    pub(super) exec: Option<Exec>,
+    pub(super) exec_config: Option<Value>,
 }

@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub(super) version: String,
     /// Whether the watch broke and nothing else is wrong: what is missed can be had from `version` on.
     pub(super) can_resume: bool,
+    /// How many watches from `version` on, one after the other, were over without a word.
+    silent: u32,
     /// Until then a set may lack endpoints since the cluster is not well, as after it was cut off.
     pub(super) unsure_until: Option<Instant>,
 }
@@ -45,6 +47,19 @@ impl Known {
             self.version = version;
         }
         Ok(is_new)
+    }
+
+    /// All is listed, up to a version.
+    pub(super) fn list(&mut self, book: Book, external: Option<Endpoint>, version: String) {
+        (self.book, self.external, self.version) = (book, external, version);
+        self.silent = 0;
+    }
+
+    /// A watch broke, or has ended at once. It can go on where it stood; but if it does so without a word once more, that
+    /// may be what a server makes of a version that it does not keep.
+    pub(super) fn cut(&mut self, has_told: bool) {
+        self.silent = if has_told { 0 } else { self.silent.saturating_add(1) };
+        self.can_resume = self.silent < 2;
     }
 
     /// What is known, as an answer. After events it is certain, unless something else is not.

@@ -6,12 +6,13 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
     config::KubernetesConfig,
-    found::{Found, mistake},
+    found::Found,
+    kube_file::{Cluster, Context, KubeFile, User},
+    mistake::mistake,
     token::TokenSource,
 };
 use crate::{
@@ -25,86 +26,10 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_FILES: usize = 32;
 /// Most values in one.
 const MAX_NODES: usize = 50_000;
+/// The extension of a cluster that is for programs.
+const FOR_PROGRAMS: &str = "client.authentication.k8s.io/exec";
 /// Most values that come of aliases, which `kubectl` does not write.
 const MAX_REPLAYED: usize = 1_000;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-struct KubeFile {
-    current_context: Option<String>,
-    contexts: Option<Vec<NamedContext>>,
-    clusters: Option<Vec<NamedCluster>>,
-    users: Option<Vec<NamedUser>>,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default)]
-struct NamedContext {
-    name: String,
-    context: Option<Context>,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default)]
-struct Context {
-    cluster: String,
-    user: Option<String>,
-    namespace: Option<String>,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default)]
-struct NamedCluster {
-    name: String,
-    cluster: Option<Cluster>,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-struct Cluster {
-    server: String,
-    certificate_authority: Option<PathBuf>,
-    certificate_authority_data: Option<String>,
-    insecure_skip_tls_verify: Option<bool>,
-    tls_server_name: Option<String>,
-    proxy_url: Option<String>,
-}
-
-#[derive(Default, Clone, Deserialize)]
-#[serde(default)]
-struct NamedUser {
-    name: String,
-    user: Option<User>,
-}
-
-#[derive(Default, Clone, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-struct User {
-    token: Option<Secret>,
-    #[serde(rename = "tokenFile")]
-    token_file: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_certificate_data: Option<String>,
-    client_key: Option<PathBuf>,
-    client_key_data: Option<Secret>,
-    username: Option<String>,
-    #[serde(rename = "as")]
-    impersonated: Option<String>,
-    exec: Option<Exec>,
-    auth_provider: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default)]
-struct Exec {
-    command: String,
-}
-
-impl std::fmt::Debug for NamedUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NamedUser").field("name", &self.name).finish_non_exhaustive()
-    }
-}
 
 /// Where `kubectl` looks: the files of `KUBECONFIG`, or `~/.kube/config`.
 pub(super) fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<PathBuf>, Error> {
@@ -184,6 +109,12 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
         beside(&mut user.client_certificate);
         beside(&mut user.client_key);
         beside(&mut user.token_file);
+        // A name alone is that of a program in `PATH`.
+        if let Some(exec) = user.exec.as_mut().filter(|exec| exec.command.contains('/')) {
+            let whole = path.parent().map(|folder| folder.join(&exec.command));
+            exec.command =
+                whole.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_default();
+        }
     }
     Ok(file)
 }
@@ -270,7 +201,8 @@ fn found(
     }
     let has_token = user.token.is_some() || user.token_file.is_some();
     let overrides = !config.token.is_empty() || config.token_file.is_some();
-    if !has_token && !overrides {
+    let is_proven = has_token || overrides;
+    if !is_proven {
         refuse_others(&user)?;
     }
     if user.impersonated.is_some() {
@@ -286,6 +218,8 @@ fn found(
     let ca = data("certificate-authority-data", cluster.certificate_authority_data.as_deref())?;
     let cert = data("client-certificate-data", user.client_certificate_data.as_deref())?;
     let key = data("client-key-data", user.client_key_data.as_ref().map(Secret::expose))?;
+    let extensions = cluster.extensions.iter().flatten();
+    let exec_config = extensions.into_iter().find(|of| of.name == FOR_PROGRAMS);
     Ok(Found {
         address: cluster.server.clone(),
         namespace: context.namespace.clone().filter(|of| !of.is_empty()),
@@ -300,24 +234,27 @@ fn found(
             server_name: cluster.tls_server_name.clone().filter(|of| !of.is_empty()),
             trusts_all,
         },
+        exec: user.exec.filter(|_| !is_proven),
+        exec_config: exec_config.and_then(|of| of.extension.clone()),
     })
 }
 
-/// What proves a user otherwise than by a token or a certificate.
+/// What proves a user otherwise than by a token, a certificate, or a program.
 fn refuse_others(user: &User) -> Result<(), Error> {
     const INSTEAD: &str = "put a token in a file and set `token_file`, or run `kubectl proxy` and set \
                            `address` to `http://127.0.0.1:8001`";
-    let what = if let Some(Exec { command }) = &user.exec {
-        let command = Quoted(command);
-        format!("by the program `{command}` (`exec`), which this does not run")
+    let what = if user.exec.is_some() {
+        return Ok(());
     } else if user.auth_provider.is_some() {
-        "by an `auth-provider`, which Kubernetes has given up".to_owned()
+        "an `auth-provider`"
     } else if user.username.is_some() {
-        "by a password, which Kubernetes has given up".to_owned()
+        "a password"
     } else {
         return Ok(());
     };
-    Err(mistake(format!("the user of the kubeconfig proves itself {what}: {INSTEAD}")))
+    Err(mistake(format!(
+        "the user of the kubeconfig proves itself by {what}, which Kubernetes has given up: {INSTEAD}"
+    )))
 }
 
 fn data(key: &str, text: Option<&str>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {

@@ -9,6 +9,9 @@ contexts:
   context: {cluster: here, user: me, namespace: shop}
 - {name: other, context: {cluster: there, user: cert}}
 - {name: cloud, context: {cluster: here, user: program}}
+- {name: legacy, context: {cluster: here, user: legacy}}
+- {name: relative, context: {cluster: told, user: relative}}
+- {name: both, context: {cluster: told, user: both}}
 - {name: loose, context: {cluster: blind, user: me}}
 - {name: lost, context: {cluster: nowhere}}
 - {name: userless, context: {cluster: here, user: missing}}
@@ -24,6 +27,12 @@ clusters:
     certificate-authority-data: Y2E=
     tls-server-name: kubernetes
 - {name: blind, cluster: {server: "https://10.0.0.1", insecure-skip-tls-verify: true}}
+- name: told
+  cluster:
+    server: https://10.0.0.1
+    extensions:
+    - {name: other, extension: 7}
+    - {name: client.authentication.k8s.io/exec, extension: {audience: [a, 1.5, true, null]}}
 - {name: proxied, cluster: {server: "https://10.0.0.1", proxy-url: "http://proxy"}}
 users:
 - name: me
@@ -37,6 +46,9 @@ users:
 - name: program
   user:
     exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, args: [eks, get-token]}
+- {name: legacy, user: {auth-provider: {name: gcp}}}
+- {name: relative, user: {exec: {command: bin/tell, env: [{name: KEY, value: s3cret}], args: [--key, s3cret]}}}
+- {name: both, user: {token: s3cret, exec: {command: aws}}}
 - name: acting
   user: {token: s3cret, as: admin}
 extensions: []
@@ -81,13 +93,29 @@ fn a_context_leads_to_its_cluster_and_its_user() {
 }
 
 #[test]
+fn a_program_is_found_beside_the_file_or_by_its_name_unless_there_is_a_token() {
+    let command = |name: &str| {
+        let found = of("program", FILE, &context(name)).unwrap();
+        assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
+        found.exec.map(|exec| exec.command)
+    };
+    assert_eq!(command("cloud").as_deref(), Some("aws"));
+    let beside = folder("program").join("bin/tell");
+    assert_eq!(command("relative").as_deref(), beside.to_str());
+    assert_eq!(command("both"), None);
+    let found = of("program", FILE, &context("relative")).unwrap();
+    let told = found.exec_config.unwrap();
+    assert_eq!(told, serde_json::json!({"audience": ["a", 1.5, true, null]}));
+}
+
+#[test]
 fn what_cannot_be_used_is_told_with_what_to_do() {
     for (name, parts) in [
         ("none", &["context `none`", "`dev`"][..]),
         ("lost", &["cluster `nowhere`", "`here`"][..]),
         ("userless", &["user `missing`"][..]),
         ("loose", &["insecure-skip-tls-verify", "allow_insecure_tls"][..]),
-        ("cloud", &["`aws`", "`exec`", "token_file", "kubectl proxy"][..]),
+        ("legacy", &["`auth-provider`", "token_file", "kubectl proxy"][..]),
         ("proxied", &["proxy-url"][..]),
         ("acting", &["`as`"][..]),
     ] {
@@ -100,7 +128,8 @@ fn what_cannot_be_used_is_told_with_what_to_do() {
     let found = of("b", FILE, &context("loose").with_allow_insecure_tls(true)).unwrap();
     assert!(found.given.trusts_all);
     // A token of the settings takes the place of the program.
-    assert!(of("b", FILE, &context("cloud").with_token_file("/token")).is_ok());
+    let found = of("b", FILE, &context("cloud").with_token_file("/token")).unwrap();
+    assert!(found.exec.is_none());
     for (text, part) in [
         ("current-context: a\ncontexts: [", "line"),
         ("clusters: []", "current-context"),

@@ -41,8 +41,9 @@ use crate::error::{Error, Kind};
 /// | the connection breaks, the server does not answer, or answers an error | stay; the watch goes on where it stood |
 /// | the version is not kept any more (410) | stay; they are listed anew, and only differences are told. If more than half are missing, they stay for [`removal_grace`](super::super::WatchConfig::removal_grace) |
 /// | a slice cannot be read | its endpoints stay as they were; those of other slices follow |
-/// | the token is refused (401) | stay; the file is read again |
+/// | the token is refused (401) | stay; the file is read, or the program run, again |
 /// | access is denied (403) | stay; asked again after 30 s |
+/// | the program of the kubeconfig fails | stay; it is run again after 10 s or more |
 ///
 /// # What it needs
 /// Kubernetes of version 1.21 or later, and a role that may `get`, `list` and `watch` `endpointslices` of the API
@@ -50,9 +51,16 @@ use crate::error::{Error, Kind};
 ///
 /// # Differences from kube
 /// This is a client for two requests, list and watch, not one for all of Kubernetes: it brings no type of
-/// `k8s-openapi`, of which a program has to choose one version for all its parts. Users that are proven by
-/// a program (`exec` in a kubeconfig), proxies (`proxy-url`) and HTTP/2 are not supported: run `kubectl proxy`, and set
-/// [`address`](KubernetesConfig::address) to `http://127.0.0.1:8001`.
+/// `k8s-openapi`, of which a program has to choose one version for all its parts. Proxies (`proxy-url`) and HTTP/2
+/// are not supported: run `kubectl proxy`, and set [`address`](KubernetesConfig::address) to
+/// `http://127.0.0.1:8001`.
+///
+/// # Programs that tell the credential
+/// A kubeconfig may name one (`exec`), as those of EKS, GKE and AKS do. It is run if it stands in
+/// [`allow_exec`](KubernetesConfig::allow_exec), on Unix, without a shell and without a terminal: at first use,
+/// a minute before its token or certificate ends, and when that is refused (401); at most once in 10 s. It has 60 s, may
+/// write 256 KiB, and is killed with all that it has started if it takes longer, or if nothing waits for it
+/// any more. While it fails, what it told before is used to its end; the error has the last line of its stderr.
 ///
 /// # Bounds
 /// A Service has at most 10,000 slices and 100,000 endpoints. An answer or an event has at most

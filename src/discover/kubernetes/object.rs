@@ -1,6 +1,6 @@
 //! What is read of the objects of Kubernetes. What is not there and `null` are the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
@@ -163,11 +163,31 @@ pub(super) struct Status {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Details {
     pub(super) retry_after_seconds: Option<u64>,
+    pub(super) causes: Option<Vec<Cause>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Cause {
+    pub(super) reason: Option<String>,
+}
+
+/// The longest that may be asked for before it is asked again.
+const MAX_RETRY: u64 = 300;
+
 impl Status {
-    /// Whether what was asked for is not kept any more.
+    /// Whether the server does not know the version that was asked for: it is not kept any more, or is still to come,
+    /// as after the data was replaced by older one. That is told as a timeout (504).
     pub(super) fn is_expired(&self) -> bool {
-        self.code == Some(410) || matches!(self.reason.as_deref(), Some("Expired" | "Gone"))
+        let mut causes = self.details.iter().flat_map(|of| &of.causes).flatten();
+        self.code == Some(410)
+            || matches!(self.reason.as_deref(), Some("Expired" | "Gone"))
+            || causes.any(|of| of.reason.as_deref() == Some("ResourceVersionTooLarge"))
+    }
+
+    /// When to ask again.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        let wait = self.details.as_ref()?.retry_after_seconds?;
+        Some(Duration::from_secs(wait.min(MAX_RETRY)))
     }
 }

@@ -44,7 +44,7 @@ pub struct KubernetesQuery {
     /// Namespace, instead of [that of the config](super::KubernetesConfig::namespace).
     pub namespace: Option<String>,
     /// Port to call: the name that it has in the Service, or the number at which the pods listen, which is the
-    /// Service's `targetPort`. Default: the only port, else that with the name `http`, else the first.
+    /// Service's `targetPort`. A headless Service that lists no ports needs the number. Default: the only port, else that with the name `http`, else the first.
     pub port: Option<String>,
     /// Scheme of endpoints whose port has no `appProtocol` that tells it, such as `https`. Default: none, which is
     /// HTTP.
@@ -221,6 +221,8 @@ mod tests {
         let next = format!("{base}&limit=500&continue=a%2B%2F%3D");
         assert_eq!(target.page(true, Some("a+/=")), next);
         assert_eq!(target.page(false, Some("a")), format!("{base}&continue=a"));
+        // Whatever a version is, it is one.
+        assert!(target.watch("a b&c", Duration::ZERO).contains("&resourceVersion=a%20b%26c&"));
         let watch = format!(
             "{base}&watch=true&resourceVersion=7&allowWatchBookmarks=true&timeoutSeconds=240"
         );

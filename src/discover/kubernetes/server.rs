@@ -1,6 +1,9 @@
 //! What may be asked of an API server, and what its errors mean.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -9,32 +12,36 @@ use http::{
 };
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::{
     super::answers::{gives_none, refused},
     access::Access,
+    credential::{Identity, Shown},
     object::Status,
     token::Token,
 };
 use crate::{
-    dial::HttpClient,
+    dial::{Dialer, GivenTls, HttpClient, TlsConfig},
+    endpoint::Address,
     error::{Error, Kind, cut},
-    time,
+    sync::lock,
+    time::{self, Instant},
 };
 
 /// How much of an error text is told on.
 const MAX_TEXT: usize = 256;
 /// How much is read of the answer that tells it.
 const MAX_ERROR: usize = 64 << 10;
-/// The longest that the body of an answer may ask for before it is asked again.
-const MAX_RETRY: u64 = 300;
 
 /// An API server, with what it is asked with.
 pub(super) struct Server {
-    client: HttpClient,
-    url: String,
+    address: Address,
+    tls: TlsConfig,
+    given: GivenTls,
     token: Token,
+    /// For the identity that was shown last.
+    client: Mutex<(Option<Arc<Identity>>, HttpClient)>,
     timeout: Duration,
     max_body: usize,
 }
@@ -44,13 +51,14 @@ pub(super) struct Server {
 pub(super) struct Failure {
     /// That of the answer.
     status: Option<StatusCode>,
+    is_expired: bool,
     pub(super) error: Error,
 }
 
 impl Failure {
-    /// Whether what was asked for is not kept any more.
+    /// Whether the server does not know the version that was asked for.
     pub(super) fn is_expired(&self) -> bool {
-        self.status == Some(StatusCode::GONE)
+        self.is_expired
     }
 
     /// Whether there is no such thing.
@@ -76,7 +84,7 @@ pub(super) fn may_pass(code: i64) -> bool {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { status: None, error }
+        Self { status: None, is_expired: false, error }
     }
 }
 
@@ -88,54 +96,77 @@ impl From<Failure> for Error {
 
 impl Server {
     pub(super) fn new(access: Access, timeout: Duration, max_body: usize) -> Self {
-        Self {
-            client: HttpClient::new(&access.address, access.dialer),
-            url: access.address.as_str().to_owned(),
-            token: Token::new(access.token),
-            timeout,
-            max_body,
-        }
+        let Access { address, tls, given, token, .. } = access;
+        let client = HttpClient::new(&address, Dialer::with_given_tls(tls.clone(), given.clone()));
+        let (token, client) = (Token::new(token), Mutex::new((None, client)));
+        Self { address, tls, given, token, client, timeout, max_body }
     }
 
     pub(super) fn url(&self) -> &str {
-        &self.url
+        self.address.as_str()
     }
 
     /// The body of a good answer.
     pub(super) async fn get(&self, target: &str) -> Result<Bytes, Failure> {
-        let answered = async {
-            let body = self.answer(target).await?;
-            Ok(self.whole(body, self.max_body).await?)
-        };
-        timeout(self.timeout, answered).await.unwrap_or_else(|_| Err(self.too_late().into()))
+        let (body, due) = self.answer(target).await?;
+        let whole = timeout_at(due, self.whole(body, self.max_body)).await;
+        Ok(whole.unwrap_or_else(|_| Err(self.too_late()))?)
     }
 
     /// The body of a good answer, of which only the head has come.
     pub(super) async fn open(&self, target: &str) -> Result<Incoming, Failure> {
-        let answered = timeout(self.timeout, self.answer(target)).await;
-        answered.unwrap_or_else(|_| Err(self.too_late().into()))
+        Ok(self.answer(target).await?.0)
     }
 
-    /// Asks; and once more with another token, if it was the token.
-    async fn answer(&self, target: &str) -> Result<Incoming, Failure> {
+    /// Asks; and once more with something else to show, if it was that. Tells until when there must be a whole
+    /// answer.
+    async fn answer(&self, target: &str) -> Result<(Incoming, Instant), Failure> {
         let mut is_second = false;
         loop {
-            let mut request = self
-                .client
-                .request(Method::GET, target)
-                .header(ACCEPT, HeaderValue::from_static("application/json"));
-            if let Some(token) = self.token.header().await? {
-                request = request.header(AUTHORIZATION, token);
+            // A program that tells it may take longer than an answer.
+            let shown = self.token.shown(self.timeout).await?;
+            let due = time::later(time::now(), self.timeout);
+            let answer = timeout_at(due, self.ask(target, &shown)).await;
+            let answer = answer.map_err(|_| self.too_late())??;
+            let status = answer.status();
+            if status == StatusCode::OK {
+                return Ok((answer.into_body(), due));
             }
-            let request: Request<Bytes> = request.body(Bytes::new()).map_err(Error::caller)?;
-            let answer = self.client.open(request).await;
-            let answer = answer.map_err(|error| gives_none(&self.name(), error))?;
-            match answer.status() {
-                StatusCode::OK => return Ok(answer.into_body()),
-                StatusCode::UNAUTHORIZED if !is_second && self.token.refused() => is_second = true,
-                _ => return Err(self.refused(answer).await),
+            if status == StatusCode::UNAUTHORIZED && !is_second && self.token.refused(&shown).await
+            {
+                is_second = true;
+                continue;
             }
+            let failure = timeout_at(due, self.refused(answer)).await;
+            return Err(failure.unwrap_or_else(|_| self.too_late().into()));
         }
+    }
+
+    async fn ask(&self, target: &str, shown: &Shown) -> Result<Response<Incoming>, Error> {
+        let client = self.client(&shown.identity);
+        let mut request = client
+            .request(Method::GET, target)
+            .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(token) = &shown.header {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request: Request<Bytes> = request.body(Bytes::new()).map_err(Error::caller)?;
+        let answer = client.open(request).await;
+        answer.map_err(|error| gives_none(&self.name(), error))
+    }
+
+    /// A connection is of one identity: with another, new ones are made.
+    fn client(&self, identity: &Option<Arc<Identity>>) -> HttpClient {
+        let mut client = lock(&self.client);
+        if client.0 != *identity {
+            let mut given = self.given.clone();
+            if let Some(Identity { cert, key }) = identity.as_deref() {
+                (given.cert, given.key) = (Some(cert.clone()), Some(key.clone()));
+            }
+            let dialer = Dialer::with_given_tls(self.tls.clone(), given);
+            *client = (identity.clone(), HttpClient::new(&self.address, dialer));
+        }
+        client.1.clone()
     }
 
     async fn whole(&self, body: Incoming, max: usize) -> Result<Bytes, Error> {
@@ -160,6 +191,8 @@ impl Server {
         let body = self.whole(body, MAX_ERROR).await.unwrap_or_default();
         let status = head.status;
         let said: Status = serde_json::from_slice(&body).unwrap_or_default();
+        let is_expired = status == StatusCode::GONE || said.is_expired();
+        let wait = said.wait();
         let text = said.message.map_or(body, Bytes::from);
         let error = refused(&self.name(), &Response::from_parts(head, text));
         let hint = match status {
@@ -173,19 +206,22 @@ impl Server {
         };
         let told = format!("{}{hint}", error.what());
         let error = error.message(told);
-        let asked = said.details.and_then(|of| of.retry_after_seconds);
-        let error = match asked.filter(|_| error.retry_after().is_none()) {
-            Some(wait) => error.retry_in(time::now(), Duration::from_secs(wait.min(MAX_RETRY))),
+        let error = match wait.filter(|_| error.retry_after().is_none()) {
+            Some(wait) => error.retry_in(time::now(), wait),
             None => error,
         };
-        Failure { status: Some(status), error }
+        Failure { status: Some(status), is_expired, error }
     }
 
     /// What a watch tells of itself.
     pub(super) fn ended(&self, said: &Status) -> Error {
         let message = said.message.as_deref().unwrap_or_default();
         let text: String = cut(message, MAX_TEXT).escape_debug().collect();
-        self.failed(Kind::Connection, &format!("ends the watch: {text}"))
+        let error = self.failed(Kind::Connection, &format!("ends the watch: {text}"));
+        match said.wait() {
+            Some(wait) => error.retry_in(time::now(), wait),
+            None => error,
+        }
     }
 
     pub(super) fn has_too_many(&self) -> Error {
@@ -202,6 +238,6 @@ impl Server {
     }
 
     fn name(&self) -> String {
-        format!("Kubernetes at `{}`", self.url)
+        format!("Kubernetes at `{}`", self.url())
     }
 }

@@ -112,7 +112,11 @@ fn rank(kind: &str, family: KubernetesFamily) -> Option<u8> {
     }
 }
 
-/// The port to call: the one that is wanted, else the only one, else `http`, else the first.
+/// That of a slice of which no port is told.
+static ANY: Port = Port { name: None, port: None, protocol: None, app_protocol: None };
+
+/// The port to call: the one that is wanted, else the only one, else `http`, else the first. Of a headless Service none
+/// need be told: any number will do.
 pub(super) fn choose<'a>(
     ports: &'a [Port],
     wanted: Option<&str>,
@@ -131,6 +135,7 @@ pub(super) fn choose<'a>(
     let chosen = match wanted {
         None => named("http").or(usable.first()),
         Some(wanted) => match wanted.parse::<u16>() {
+            Ok(wanted) if ports.is_empty() && wanted > 0 => return Ok((&ANY, wanted)),
             Ok(wanted) => usable.iter().find(|(_, number)| *number == wanted),
             Err(_) => named(wanted),
         },

@@ -114,6 +114,10 @@ fn a_port_is_found_by_name_by_number_or_by_what_it_is() {
         (json!([{"name": "a", "port": 70_000}]), None, Err("no port of TCP")),
         (json!([{"name": "a", "port": 0}]), None, Err("no port of TCP")),
         (json!([]), None, Err("no port of TCP")),
+        (json!([]), Some("http"), Err("no port `http` of TCP")),
+        // Of a headless Service that tells none.
+        (json!([]), Some("9090"), Ok(9090)),
+        (json!([]), Some("0"), Err("no port `0` of TCP")),
     ] {
         let all = ports(all);
         let chosen = choose(&all, wanted).map(|(_, number)| number);

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::{
     super::watch::{Observation, Source},
@@ -78,6 +78,10 @@ const GATHER: Duration = Duration::from_millis(10);
 const MAX_EVENTS: usize = 4_096;
 /// A watch that ends sooner has failed: so that none makes this spin.
 const SHORT: Duration = Duration::from_secs(1);
+/// A watch that breaks after so long was a good one: something on the way may break all that are idle for a while. So
+/// it is no failure, after which it is waited for longer each time; just not all go on in the same moment.
+const STEADY: Duration = Duration::from_secs(10);
+const SPREAD: Duration = Duration::from_millis(250);
 /// What the server may take beyond the time that it was told to end a watch at.
 const SLACK: Duration = Duration::from_secs(10);
 
@@ -87,6 +91,8 @@ enum Read {
     /// All is as it was.
     Confirmed,
     Ended,
+    /// It broke.
+    Cut(Error),
     /// What was asked for is not kept any more.
     Expired,
 }
@@ -131,7 +137,7 @@ impl KubernetesService {
         let mut known = lock(&self.known);
         let is_first = known.version.is_empty();
         book.keep_unread(&known.book);
-        (known.book, known.external, known.version) = (book, external, version);
+        known.list(book, external, version);
         if !is_first {
             known.unsure_until = Some(time::later(time::now(), self.unsure));
         }
@@ -164,15 +170,19 @@ impl KubernetesService {
                     Err(_) => break,
                 },
             };
+            let is_end = !matches!(&next, Ok(Some(event)) if !event.is_end());
+            if is_end && due.is_some() {
+                // Told first what there is.
+                stream.put_back(next);
+                break;
+            }
             let mut known = lock(&self.known);
             let event = match next {
                 Ok(Some(event)) => event,
-                // Told first what there is: it will end again.
-                Ok(None) | Err(Broken::Cut(_)) if due.is_some() => break,
                 Ok(None) => return Ok(Read::Ended),
                 Err(Broken::Cut(error)) => {
-                    known.can_resume = true;
-                    return Err(error);
+                    known.cut(stream.has_told);
+                    return Ok(Read::Cut(error));
                 }
                 Err(Broken::Nonsense(error)) => return Err(error),
             };
@@ -203,7 +213,7 @@ impl KubernetesService {
             return self.read(stream).await;
         }
         let read = timeout(SHORT, self.read(stream)).await.unwrap_or(Ok(Read::News))?;
-        if let Read::Ended | Read::Expired = read {
+        if let Read::Ended | Read::Cut(_) | Read::Expired = read {
             return Ok(read);
         }
         stream.after = After::End;
@@ -227,10 +237,17 @@ impl KubernetesService {
                         return Err(self.forgets());
                     }
                     Read::Expired => return self.list(state).await,
+                    Read::Cut(error) if stream.lived() < STEADY => return Err(error),
+                    Read::Cut(error) => {
+                        tracing::debug!(%error, "a watch broke, and begins again");
+                        state.phase = Phase::Begin;
+                        sleep(SPREAD.mul_f64(random_fraction())).await;
+                        continue;
+                    }
                     Read::Ended => {
-                        let lived = time::now().saturating_duration_since(stream.opened_at());
+                        let lived = stream.lived();
                         if lived < SHORT {
-                            lock(&self.known).can_resume = true;
+                            lock(&self.known).cut(stream.has_told);
                             let what = format!("ends the watch after {lived:?}");
                             return Err(self.server.failed(Kind::Connection, &what));
                         }
@@ -262,7 +279,7 @@ impl KubernetesService {
     /// So that a server which forgets all at once is not asked all the time.
     fn forgets(&self) -> Error {
         self.server
-            .failed(Kind::Connection, "does not keep the version that it has just told (410)")
+            .failed(Kind::Connection, "does not know the version that it has just told (410)")
     }
 }
 

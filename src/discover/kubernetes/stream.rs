@@ -1,5 +1,7 @@
 //! A watch that is open: its events, in their order.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
@@ -19,6 +21,8 @@ pub(super) struct EventStream {
     /// Whether it told anything.
     pub(super) has_told: bool,
     pub(super) after: After,
+    /// What comes next.
+    held: Option<Result<Option<Event>, Broken>>,
 }
 
 /// Where a watch begins.
@@ -43,11 +47,18 @@ pub(super) enum Broken {
 impl EventStream {
     pub(super) fn new(body: Incoming, max: usize, deadline: Instant, after: After) -> Self {
         let opened_at = time::now();
-        Self { body, lines: Lines::new(max), opened_at, deadline, has_told: false, after }
+        let (lines, held) = (Lines::new(max), None);
+        Self { body, lines, opened_at, deadline, has_told: false, after, held }
     }
 
-    pub(super) fn opened_at(&self) -> Instant {
-        self.opened_at
+    /// It comes next once more.
+    pub(super) fn put_back(&mut self, next: Result<Option<Event>, Broken>) {
+        self.held = Some(next);
+    }
+
+    /// For how long it is open.
+    pub(super) fn lived(&self) -> Duration {
+        time::now().saturating_duration_since(self.opened_at)
     }
 
     /// The next event. `None`: the server has ended the watch.
@@ -55,6 +66,9 @@ impl EventStream {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn next(&mut self, server: &Server) -> Result<Option<Event>, Broken> {
+        if let Some(held) = self.held.take() {
+            return held;
+        }
         loop {
             let line = self.lines.take().map_err(|_| {
                 let what = "sends an event that is longer than `max_response_bytes`";

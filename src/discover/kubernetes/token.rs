@@ -1,9 +1,20 @@
-//! What a request shows so that it is let in.
+//! Where a request has what it shows so that it is let in.
 
-use std::{path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    io::ErrorKind::TimedOut,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use http::HeaderValue;
+use tokio::time::timeout;
 
+use super::{
+    credential::{Shown, bearer},
+    kept::Kept,
+    program::Program,
+    run::run,
+};
 use crate::{
     auth::Secret,
     error::{Error, Kind},
@@ -22,6 +33,7 @@ pub(super) enum TokenSource {
     None,
     Text(Secret),
     File(PathBuf),
+    Program(Arc<Program>),
 }
 
 #[derive(Debug, Default)]
@@ -29,62 +41,94 @@ pub(super) struct Token {
     source: TokenSource,
     /// What was read of the file, and when; unless it was refused since.
     read: Mutex<Read>,
+    /// What the program told. Locked while it runs, so that it runs once for all that wait for it.
+    kept: tokio::sync::Mutex<Kept>,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Read {
-    header: Option<HeaderValue>,
+    shown: Option<Arc<Shown>>,
     at: Option<Instant>,
 }
 
 impl Token {
     pub(super) fn new(source: TokenSource) -> Self {
-        Self { source, read: Mutex::default() }
+        Self { source, ..Self::default() }
     }
 
-    /// The header of a request. A file is read again if that is a minute ago, or its token was refused.
-    pub(super) async fn header(&self) -> Result<Option<HeaderValue>, Error> {
-        let path = match &self.source {
-            TokenSource::None => return Ok(None),
-            TokenSource::Text(token) => return Ok(Some(header(token)?)),
-            TokenSource::File(path) => path.clone(),
-        };
+    /// What a request shows. A file is read again if that is a minute ago, or its token was refused; for at most
+    /// `limit`. A program has a limit of its own.
+    ///
+    /// # Cancel safety
+    /// Dropping the future kills the program. What waits beside it runs it anew.
+    pub(super) async fn shown(&self, limit: Duration) -> Result<Arc<Shown>, Error> {
+        match &self.source {
+            TokenSource::None => Ok(Arc::default()),
+            TokenSource::Text(token) => shown(token),
+            TokenSource::File(path) => {
+                let late = |_| Err(unreadable(path).caused_by(std::io::Error::from(TimedOut)));
+                timeout(limit, self.of_file(path)).await.unwrap_or_else(late)
+            }
+            TokenSource::Program(program) => {
+                let mut kept = self.kept.lock().await;
+                if let Some(known) = kept.at(time::now()) {
+                    return known;
+                }
+                match run(program).await {
+                    Ok(told) => Ok(kept.take(told, time::now(), time::unix())),
+                    Err(error) => {
+                        tracing::debug!(%error, "a program tells no credential for Kubernetes");
+                        kept.fail(error, time::now())
+                    }
+                }
+            }
+        }
+    }
+
+    async fn of_file(&self, path: &Path) -> Result<Arc<Shown>, Error> {
         let now = time::now();
         let known = lock(&self.read).clone();
-        if known.header.is_some()
-            && known.at.is_some_and(|at| now.saturating_duration_since(at) < FRESH)
-        {
-            return Ok(known.header);
+        let is_fresh = known.at.is_some_and(|at| now.saturating_duration_since(at) < FRESH);
+        if let Some(shown) = known.shown.as_ref().filter(|_| is_fresh) {
+            return Ok(shown.clone());
         }
-        let unreadable = format!("the token of Kubernetes ({}) cannot be read", path.display());
-        let unreadable = Error::not_sent(Kind::InvalidConfig).message(unreadable);
-        let read = tokio::task::spawn_blocking(move || read(&path)).await;
-        let token = match read {
+        let own = path.to_owned();
+        let token = match tokio::task::spawn_blocking(move || read(&own)).await {
             Ok(Ok(token)) => token,
-            // As while it is replaced.
-            Ok(Err(error)) if known.header.is_some() => {
-                tracing::debug!(%error, "the file with the token cannot be read; the former one is used");
-                return Ok(known.header);
-            }
-            Ok(Err(error)) => return Err(unreadable.caused_by(error)),
-            Err(error) => return Err(unreadable.caused_by(error)),
+            Ok(Err(error)) => match known.shown {
+                // As while it is replaced.
+                Some(shown) => {
+                    tracing::debug!(%error, "the file with the token cannot be read; the former one is used");
+                    return Ok(shown);
+                }
+                None => return Err(unreadable(path).caused_by(error)),
+            },
+            Err(error) => return Err(unreadable(path).caused_by(error)),
         };
-        let header = header(&token)?;
-        *lock(&self.read) = Read { header: Some(header.clone()), at: Some(now) };
-        Ok(Some(header))
+        let shown = shown(&token)?;
+        *lock(&self.read) = Read { shown: Some(shown.clone()), at: Some(now) };
+        Ok(shown)
     }
 
-    /// It was refused. Tells whether there may be another now.
-    pub(super) fn refused(&self) -> bool {
-        let is_of_file = matches!(self.source, TokenSource::File(_));
-        if is_of_file {
-            lock(&self.read).at = None;
+    /// This was refused. Tells whether there may be something else to show now.
+    pub(super) async fn refused(&self, shown: &Arc<Shown>) -> bool {
+        match &self.source {
+            TokenSource::None | TokenSource::Text(_) => false,
+            TokenSource::File(_) => {
+                lock(&self.read).at = None;
+                true
+            }
+            TokenSource::Program(_) => self.kept.lock().await.refuse(shown, time::now()),
         }
-        is_of_file
     }
 }
 
-fn read(path: &std::path::Path) -> std::io::Result<Secret> {
+fn unreadable(path: &Path) -> Error {
+    let text = format!("the token of Kubernetes ({}) cannot be read", path.display());
+    Error::not_sent(Kind::InvalidConfig).message(text)
+}
+
+fn read(path: &Path) -> std::io::Result<Secret> {
     use std::io::Read;
     let mut text = String::new();
     std::fs::File::open(path)?.take(MAX_TOKEN).read_to_string(&mut text)?;
@@ -95,12 +139,6 @@ fn read(path: &std::path::Path) -> std::io::Result<Secret> {
     }
 }
 
-fn header(token: &Secret) -> Result<HeaderValue, Error> {
-    let text = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
-    let mut header = HeaderValue::from_str(&text).map_err(|_| {
-        Error::not_sent(Kind::InvalidConfig)
-            .message("the token of Kubernetes has characters that no token has")
-    })?;
-    header.set_sensitive(true);
-    Ok(header)
+fn shown(token: &Secret) -> Result<Arc<Shown>, Error> {
+    Ok(Arc::new(Shown { header: Some(bearer(token)?), identity: None }))
 }

@@ -8,7 +8,6 @@
 //! ```
 
 mod answer;
-mod child;
 mod config;
 #[cfg(test)]
 mod config_tests;

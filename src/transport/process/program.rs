@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::Resource;
 
-use super::{child, config::ProcessConfig, prepare::prepare};
+use super::{config::ProcessConfig, prepare::prepare};
 use crate::{
     allow::{self, AllowList, Candidate, Checked, Print},
     endpoint::{Address, Endpoint},
@@ -78,7 +78,7 @@ impl Program {
 
     /// Whether it may run, by the file itself.
     pub(super) fn check(&self, list: &AllowList, endpoint: &Endpoint) -> Result<Checked, Error> {
-        let by_file = by_file(&self.file).map_err(child::cannot)?;
+        let by_file = by_file(&self.file).map_err(cannot)?;
         let real_path = by_file.as_ref().and_then(|(path, _)| fs::read_link(path).ok());
         let metadata = |key| endpoint.metadata().get(key).map(String::as_str);
         let address = endpoint.address().to_string();
@@ -89,7 +89,7 @@ impl Program {
             address: &address,
             path: &self.path,
             real_path: real_path.as_deref(),
-            size: self.file.metadata().map_err(child::cannot)?.len(),
+            size: self.file.metadata().map_err(cannot)?.len(),
         };
         list.check(&program, || match &by_file {
             Some((path, _file)) => allow::open(Path::new(path)),
@@ -138,6 +138,13 @@ impl Program {
         prepare(&mut command, limits, file);
         Ok(command)
     }
+}
+
+/// The error for what the system refuses when a process is to be started.
+pub(super) fn cannot(error: io::Error) -> Error {
+    Error::not_sent(Kind::Connection)
+        .message("subprocess execution failed: cannot start the plugin's process")
+        .caused_by(error)
 }
 
 /// Without the right to read it, which a program need not have.

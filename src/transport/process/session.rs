@@ -22,7 +22,6 @@ use tokio::{
 };
 
 use super::{
-    child::{Child, Pipes},
     config::{Multiplex, ProcessConfig},
     letters::Letters,
     log::{Log, read_now},
@@ -30,6 +29,7 @@ use super::{
     talk::{Heard, Talk},
 };
 use crate::{
+    child::{Child, Pipes},
     error::{Code, Error, Kind},
     plugin::{
         PluginInfo,

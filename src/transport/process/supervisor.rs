@@ -10,15 +10,16 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    child,
     config::{Multiplex, ProcessConfig},
     letters::Letters,
+    program::cannot,
     question::{ASK_TIMEOUT, write},
     session::{End, Session},
     state::{Phase, Shared},
 };
 use crate::{
     allow::Changes,
+    child,
     error::Error,
     plugin::{Call, wire::stream::INFO},
     sync::random_fraction,
@@ -90,17 +91,16 @@ async fn start(shared: &Arc<Shared>, config: &ProcessConfig) -> Result<Session, 
             );
         }
         let checked = own.check(&program)?;
-        let command = program.command(&settings, checked.is_some()).map_err(child::cannot)?;
+        let command = program.command(&settings, checked.is_some()).map_err(cannot)?;
         Ok((command, checked))
     };
-    let (child, pipes, checked) = child::start(make).await?;
+    let (child, pipes, checked) = child::start(make, cannot).await?;
     if let Some(checked) = checked {
         checked.confirm()?;
     }
     let pid = child.pid();
     let asks = config.multiplex != Multiplex::Never;
-    let mut session =
-        Session::new(shared.clone(), config.clone(), child, pipes).map_err(child::cannot)?;
+    let mut session = Session::new(shared.clone(), config.clone(), child, pipes).map_err(cannot)?;
     if asks {
         let call = Call::new(()).with_id(format!("info-{pid}"));
         let id = call.id();

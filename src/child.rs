@@ -14,24 +14,22 @@ use std::{
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::oneshot;
 
-use crate::{
-    error::{Error, Kind},
-    sync::lock,
-};
+use crate::{error::Error, sync::lock};
 
 /// A child that was started. Dropping it kills it, and all of its process group.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     group: Arc<Group>,
     exit: oneshot::Receiver<io::Result<ExitStatus>>,
 }
 
 /// Its ends of the pipes.
 #[derive(Debug)]
-pub(super) struct Pipes {
-    pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: Option<ChildStdout>,
-    pub(super) stderr: Option<ChildStderr>,
+pub(crate) struct Pipes {
+    #[cfg_attr(not(feature = "process"), allow(dead_code))]
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    pub(crate) stderr: Option<ChildStderr>,
 }
 
 /// The processes of the child's group.
@@ -63,15 +61,21 @@ impl Group {
     }
 }
 
-/// Starts what `make` says, and returns what else that says.
-pub(super) async fn start<T: Send + 'static>(
+/// Starts what `make` says, and returns what else that says. What the system refuses is the error that `cannot`
+/// makes of it.
+///
+/// # Cancel safety
+/// Dropping the future kills the child, if there is one by then.
+pub(crate) async fn start<T: Send + 'static>(
     make: impl FnOnce() -> Result<(Command, T), Error> + Send + 'static,
+    cannot: impl Fn(io::Error) -> Error + Clone + Send + 'static,
 ) -> Result<(Child, Pipes, T), Error> {
     let (tell, told) = oneshot::channel();
+    let refused = cannot.clone();
     let run = move || {
         let (tell_exit, exit) = oneshot::channel();
         let started = make().and_then(|(mut command, more)| {
-            let child = command.spawn().map_err(cannot)?;
+            let child = command.spawn().map_err(&refused)?;
             // In here are files that were opened for the child alone.
             drop(command);
             Ok((child, more))
@@ -94,29 +98,24 @@ pub(super) async fn start<T: Send + 'static>(
         let _ = tell_exit.send(group.reap(&mut child));
     };
     let thread = thread::Builder::new().name("upstream-child".to_owned());
-    thread.stack_size(256 << 10).spawn(run).map_err(cannot)?;
+    thread.stack_size(256 << 10).spawn(run).map_err(&cannot)?;
     // The thread always tells, unless it panicked.
     told.await.unwrap_or_else(|_| Err(cannot(io::ErrorKind::Other.into())))
 }
 
-pub(super) fn cannot(error: io::Error) -> Error {
-    Error::not_sent(Kind::Connection)
-        .message("subprocess execution failed: cannot start the plugin's process")
-        .caused_by(error)
-}
-
 impl Child {
-    pub(super) fn pid(&self) -> i32 {
+    #[cfg(feature = "process")]
+    pub(crate) fn pid(&self) -> i32 {
         self.group.pid.as_raw_nonzero().get()
     }
 
     /// Sends a signal to all of its process group.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.group.signal(signal);
     }
 
     /// Polls for its end, by which it is reaped.
-    pub(super) fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExitStatus>> {
+    pub(crate) fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExitStatus>> {
         let exit = std::pin::Pin::new(&mut self.exit);
         exit.poll(cx).map(|exit| exit.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
     }
