@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::endpoints::AnyDiscover;
 use crate::{
-    config::{DiscoverConfig, nearest::did_you_mean},
+    config::{DiscoverConfig, nearest::did_you_mean, read::read_alone},
     discover::{File, WatchConfig, Watched},
     error::{Code, Error, Kind},
 };
@@ -94,10 +94,7 @@ fn mistake(text: String) -> Error {
 }
 
 fn settings<T: DeserializeOwned + Default>(asked: &Asked<'_>, name: &str) -> Result<T, Error> {
-    match asked.settings {
-        Value::Null => Ok(T::default()),
-        settings => T::deserialize(settings).map_err(|error| mistake(format!("`{name}`: {error}"))),
-    }
+    value(asked.settings.clone(), name)
 }
 
 /// The value of a key that the config of a backend does not have, and its settings without that.
@@ -120,8 +117,8 @@ fn of_go(asked: &Asked<'_>, forgotten: &[&str]) -> Value {
 
 /// The same as a value of its type.
 fn value<T: DeserializeOwned + Default>(value: Value, name: &str) -> Result<T, Error> {
-    let read = Option::<T>::deserialize(value);
-    Ok(read.map_err(|error| mistake(format!("`{name}`: {error}")))?.unwrap_or_default())
+    let read = read_alone::<Option<T>>(value, name);
+    Ok(read.map_err(|wrong| mistake(wrong.join("; ")))?.unwrap_or_default())
 }
 
 /// Of this program: a source that it has registered under the name of the service.
@@ -171,7 +168,7 @@ fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     let (seeds, rest) = without(asked, "seeds");
     let (token, rest) = without(&Asked { settings: &rest, ..*asked }, "token");
     let asked = &Asked { settings: &rest, ..*asked };
-    let seeds: Vec<String> = value(seeds, "http")?;
+    let seeds: Vec<String> = value(seeds, "http.seeds")?;
     if seeds.is_empty() {
         return Err(mistake("`http` needs `seeds`, such as `http://10.0.0.1:8080`".to_owned()));
     }
@@ -179,7 +176,7 @@ fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     let watch = config.watch.clone();
     watch.validate()?;
     let mut farp = Farp::new(seeds)?.with_config(config);
-    let token: Secret = value(token, "http")?;
+    let token: Secret = value(token, "http.token")?;
     if !token.is_empty() {
         farp = farp.with_token(token.expose())?;
     }
@@ -231,12 +228,12 @@ fn mdns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     let rest = of_go(asked, &["watch_interval", "ttl"]);
     let (domain, rest) = without(&Asked { settings: &rest, ..*asked }, "domain");
     let (interface, rest) = without(&Asked { settings: &rest, ..*asked }, "interface");
-    let domain: String = value(domain, "mdns")?;
+    let domain: String = value(domain, "mdns.domain")?;
     if !matches!(domain.trim_end_matches('.'), "" | "local") {
         return Err(mistake("`mdns`: `domain` is `local.`: multicast DNS has no other".to_owned()));
     }
     let mut config: MdnsConfig = settings(&Asked { settings: &rest, ..*asked }, "mdns")?;
-    let interface: String = value(interface, "mdns")?;
+    let interface: String = value(interface, "mdns.interface")?;
     config.interfaces.extend(Some(interface).filter(|name| !name.is_empty()));
     let has_types = !config.service_types.is_empty();
     let mdns = Mdns::new(config)?;

@@ -134,10 +134,13 @@ async fn endpoints_are_found_in_memory_and_in_a_file() {
     for (section, text) in [
         (json!({ "fil": { "path": "/x" } }), "did you mean `file`?"),
         (json!({ "file": {} }), "needs a `path`"),
-        (json!({ "file": { "pth": "/x" } }), "unknown field `pth`"),
+        (json!({ "file": { "pth": "/x" } }), "`file.pth`: unknown key; did you mean `path`?"),
         (json!({ "memory": {}, "service": "tox" }), "did you mean `tax`?"),
         (json!({ "http": {} }), "needs `seeds`"),
-        (json!({ "http": { "seeds": ["http://a:1"], "poll": "1s" } }), "unknown field `poll`"),
+        (
+            json!({ "http": { "seeds": ["http://a:1"], "poll": "1s" } }),
+            "`http.poll`: unknown key; did you mean `poll_interval`?",
+        ),
         (json!({}), "names no backend"),
     ] {
         let error = plugins.apply(discover(section)).unwrap_err();
@@ -213,14 +216,20 @@ async fn etcd_is_asked_at_the_endpoints_of_a_file() {
 async fn a_mistake_in_the_settings_of_a_backend_is_named() {
     let plugins = World::default().plugins();
     let discover = |section| Config::default().with_plugin(tax(json!({ "discover": section })));
+    let wrong =
+        json!({ "eureka": { "urls": "x", "shuffle": 1, "registry_fetch_interval": "1 day" } });
     for (feature, section, text) in [
         (cfg!(feature = "etcd"), json!({ "etcd": { "endpoints": [] } }), "`endpoints` is empty"),
         (cfg!(feature = "eureka"), json!({ "eureka": { "urls": [] } }), "`urls`"),
-        (cfg!(feature = "eureka"), json!({ "eureka": { "url": "x" } }), "unknown field `url`"),
+        (
+            cfg!(feature = "eureka"),
+            json!({ "eureka": { "url": "x" } }),
+            "`eureka.url`: unknown key; did you mean `urls`?",
+        ),
         (
             cfg!(feature = "kubernetes"),
             json!({ "kubernetes": { "adress": "x" } }),
-            "unknown field `adress`",
+            "`kubernetes.adress`: unknown key; did you mean `address`?",
         ),
         (
             cfg!(feature = "kubernetes"),
@@ -231,8 +240,16 @@ async fn a_mistake_in_the_settings_of_a_backend_is_named() {
         (
             cfg!(feature = "consul"),
             json!({ "consul": { "adress": "x" } }),
-            "unknown field `adress`",
+            "`consul.adress`: unknown key; did you mean `address`?",
         ),
+        // All of them, in the words of a file.
+        (cfg!(feature = "eureka"), wrong.clone(), "`eureka.urls`: expected a list, found a text"),
+        (
+            cfg!(feature = "eureka"),
+            wrong.clone(),
+            "`eureka.shuffle`: expected `true` or `false`, found",
+        ),
+        (cfg!(feature = "eureka"), wrong, "`eureka.registry_fetch_interval`: expected a duration"),
     ] {
         let name = section.as_object().unwrap().keys().next().unwrap().clone();
         let error = plugins.apply(discover(section)).unwrap_err().to_string();
