@@ -10,7 +10,8 @@ use std::{fmt, sync::Arc};
 /// as an extension of an `http::Response`, which is an `Arc<Decision>`. An error carries it as
 /// [`Error::decision`](crate::Error::decision).
 ///
-/// `Display` writes it in one line, for logs.
+/// `Display` writes it in one line, for logs. With the feature `serde` it is `Serialize`, with the names of its
+/// methods.
 ///
 /// # Bounds
 /// At most 64 [candidates](Self::candidates) are listed: the chosen one, those that the strategy compared, and
@@ -38,6 +39,7 @@ use std::{fmt, sync::Arc};
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Decision {
     pub(crate) endpoint: Option<Arc<str>>,
     pub(crate) strategy: &'static str,
@@ -106,6 +108,7 @@ impl fmt::Display for Decision {
 
 /// An endpoint that a call could have gone to. Listed by a [`Decision`], which has an example.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Considered {
     pub(crate) key: Arc<str>,
     pub(crate) cost: Option<f64>,
@@ -184,6 +187,13 @@ macro_rules! named {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.as_str())
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
     };

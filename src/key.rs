@@ -125,6 +125,17 @@ pub struct Optional<F>(F);
 /// let tenant = key::optional(|call: &Call<u64>| call.headers().get("x-tenant").cloned());
 /// # let _ = tenant;
 /// ```
+/// A field of an HTTP request as a `String`, which is hashed as other systems hash that text; a `HeaderValue` is not. The
+/// type of the body is the one at the place of the layer:
+/// ```
+/// # #[cfg(feature = "http")] {
+/// use tower_upstream::{http::ReplayBody, key};
+/// let user = key::optional(|request: &http::Request<ReplayBody>| {
+///     request.headers().get("x-user")?.to_str().ok().map(str::to_owned)
+/// });
+/// # let _ = user;
+/// # }
+/// ```
 pub const fn optional<Req, K, F>(key: F) -> Optional<F>
 where
     F: Fn(&Req) -> Option<K>,

@@ -240,6 +240,42 @@ fn a_plugin_that_is_off_is_checked_as_well() {
     assert_eq!(wrong(&text, Format::Yaml).mistakes()[0].code, Code::AUTH_1103);
 }
 
+/// It is not missing, too: what comes of another mistake is not told.
+#[test]
+fn what_is_there_and_wrong_is_told_once() {
+    for (members, path) in [
+        ("  auth: {method: bearer, token: {file: /nowhere/token}}\n", "plugins.tax.auth.token"),
+        ("  auth: {method: api-key, api_key: {env: NOWHERE}}\n", "plugins.tax.auth.api_key"),
+        (
+            "  auth: {method: basic, username: u, password: {file: /no}}\n",
+            "plugins.tax.auth.password",
+        ),
+        ("  auth: {method: bearer, token: [a]}\n", "plugins.tax.auth.token"),
+    ] {
+        let text = format!("plugins:\n tax:\n  transport: http\n  endpoint: http://a\n{members}");
+        let error = wrong(&text, Format::Yaml);
+        assert_eq!(told(&error).iter().map(|of| of.1).collect::<Vec<_>>(), [path], "{error}");
+    }
+    for place in ["endpoints: '10.0.0.1:80'", "endpoint: [a]", "discover: dns"] {
+        for transport in ["http", "grpc", "unix", "exec"] {
+            let text = format!("plugins:\n tax:\n  transport: {transport}\n  {place}\n");
+            let error = wrong(&text, Format::Yaml);
+            let path = format!("plugins.tax.{}", place.split(':').next().unwrap());
+            assert_eq!(told(&error).iter().map(|of| of.1).collect::<Vec<_>>(), [path], "{error}");
+        }
+    }
+    // What is missing, or empty, is.
+    let text =
+        "plugins:\n tax:\n  transport: http\n  endpoints: []\n  auth: {method: bearer, user: u}\n";
+    let error = wrong(text, Format::Yaml);
+    let paths: Vec<_> = told(&error).iter().map(|of| of.1).collect();
+    assert_eq!(
+        paths,
+        ["plugins.tax.endpoint", "plugins.tax.auth", "plugins.tax.auth.user"],
+        "{error}"
+    );
+}
+
 #[test]
 fn numbers_are_checked_with_the_path_of_their_section() {
     let config = json!({ "plugins": [{

@@ -49,6 +49,36 @@ plugins:
     endpoint: /run/tax-archive.sock
 ```
 
+# Where a plugin is
+
+| `transport` | `endpoint`, and each of `endpoints` |
+|---|---|
+| `http`, `https` | a URL, such as `https://tax.example/v2` |
+| `grpc`, `grpc-tls` | `10.0.0.1:50051` |
+| `unix` | `/run/tax.sock` |
+| `exec` | `/usr/lib/plugins/tax`: a program, with its `args`. Of the environment it gets its `env` and nothing else, but for what `inherit_env` of its `options` names |
+
+Endpoints that come and go are found by a backend, whose settings are the names of its own config:
+[`DiscoverConfig`](crate::config::DiscoverConfig) lists them. To change the backend, change that line:
+
+```yaml
+plugins:
+  tax:
+    transport: http
+    discover: { file: { path: /etc/tax/endpoints.json } }
+    # discover: { consul: { address: \"10.0.0.1:8500\", token: { env: CONSUL_TOKEN } } }
+    # discover: { dns: {}, service: \"http://_http._tcp.tax.internal\" }
+    # discover: { etcd: { endpoints: [\"10.0.0.1:2379\", \"10.0.0.2:2379\"] } }
+    # discover: { eureka: { urls: [\"http://10.0.0.1:8761/eureka\"] } }
+    # discover: { http: { seeds: [\"http://10.0.0.1:8080\"] } }
+    # discover: { kubernetes: { kubeconfig_path: /home/me/.kube/config }, service: shop/tax }
+    # discover: { mdns: { interface: eth0 } }
+    # discover: { memory: {} }
+```
+
+`service` is what the backend is asked for; it is the name of the plugin unless that is written. With `memory`, the program says
+where they are, by [`Plugins::register_source`](crate::plugins::Plugins::register_source).
+
 # The program `upstream`
 
 `cargo install --path . --features cli`, in a checkout of this crate, installs the program `upstream`.
@@ -103,6 +133,9 @@ Files of the Go plugin manager write all of them.
 
 Over `unix`, `auth.token` is what each connection begins with, or else `auth.api_key`. `options` has what only one transport
 knows, over what `connection` says. A wrong one is a mistake, and one that its transport does not know a note.
+
+The settings of Go's failover manager are another form:
+[`Config::from_failover`](crate::config::Config::from_failover) takes them as a `serde_json::Value`.
 ";
 
 /// A field, or a variant of an enum.
@@ -553,4 +586,48 @@ fn the_example_of_the_page_is_a_file_without_mistakes_and_notes() {
     let options = ReadOptions::default().with_env(env);
     let config = Config::from_str_with(example, Format::Yaml, &options).unwrap();
     assert_eq!((config.plugins.len(), config.notes().len()), (2, 0), "{:?}", config.notes());
+}
+
+#[cfg(all(
+    feature = "consul",
+    feature = "dns",
+    feature = "etcd",
+    feature = "eureka",
+    feature = "kubernetes",
+    feature = "mdns"
+))]
+mod backends {
+    use tower_upstream::{discover::Memory, plugins::Plugins};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_plugin_can_be_made_with_each_backend_of_the_page() {
+        let page = fs::read_to_string(Path::new(ROOT).join("src/_guide/config.md")).unwrap();
+        let (_, example) = page.split_once("# Where a plugin is").unwrap();
+        let (_, example) = example.split_once("```yaml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let backend = |line: &str| line.trim_start_matches([' ', '#']).starts_with("discover:");
+        let (backends, plugin): (Vec<_>, Vec<_>) = example.lines().partition(|line| backend(line));
+        assert_eq!(backends.len(), 9);
+        let kubeconfig = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubeconfig-of-the-page");
+        fs::write(
+            &kubeconfig,
+            "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:8001'}}]\n\
+             contexts: [{name: c, context: {cluster: c, user: c}}]\ncurrent-context: c\n",
+        )
+        .unwrap();
+        let env = EnvOptions::default().with_variables([("CONSUL_TOKEN", "t")]);
+        let options = ReadOptions::default().with_env(env);
+        for line in backends {
+            let line = line.replace("# ", "");
+            let line = line.replace("/home/me/.kube/config", kubeconfig.to_str().unwrap());
+            let text = format!("{}\n{line}\n", plugin.join("\n"));
+            let config = Config::from_str_with(&text, Format::Yaml, &options).expect(&text);
+            assert_eq!(config.notes().len(), 0, "{:?}", config.notes());
+            let plugins = Plugins::<u64, u64>::new();
+            plugins.register_source("tax", Memory::default());
+            plugins.apply(config).expect(&text);
+        }
+    }
 }

@@ -396,6 +396,52 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn all_that_is_wrong_with_settings_of_the_failover_manager_is_told_by_the_names_that_are_written() {
+    let error = Config::from_failover(&json!({
+        "RetryAttempts": "three", "stratgy": "random", "timeout": 30,
+        "circuit_breaker": { "failure_threshold": true, "max_request": 1 },
+        "endpoints": [
+            { "id": "a" }, { "address": "b", "port": 99_999, "tags": ["v2", 2] },
+            "http://c", { "address": "d", "health_check": { "interval": "1x" } },
+        ],
+    }));
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), Code::CONFIG_1703);
+    let text = error.to_string();
+    for told in [
+        "`RetryAttempts`: expected a whole number, not negative, found a text",
+        "unknown key `stratgy`; did you mean `strategy`? there are `name`",
+        "`timeout`: a number is nanoseconds",
+        "`circuit_breaker.failure_threshold`: expected a whole number, not negative, found a bool",
+        "unknown key `circuit_breaker.max_request`; did you mean `max_requests`?",
+        "`endpoints[0]` needs an `address`",
+        "`endpoints[1].port`: ",
+        "`endpoints[1].tags[1]`: expected a text, found a number",
+        "`endpoints[2]` must be an object",
+        "`endpoints[3].health_check.interval`: ",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert!(!text.contains("u16") && !text.contains("u32"), "{text}");
+    let text = Config::from_failover(&json!([])).unwrap_err().to_string();
+    assert!(text.ends_with("failover config: it must be an object"), "{text}");
+}
+
+/// So does Go write what is not set.
+#[test]
+fn what_is_null_in_settings_of_the_failover_manager_is_not_set() {
+    let settings = json!({
+        "strategy": null, "metadata": null, "circuit_breaker": null, "timeout": null,
+        "load_balancer": { "weights": null },
+        "endpoints": [{ "address": "a", "port": 80, "tags": null, "metadata": null, "health_check": null }],
+    });
+    let config = Config::from_failover(&settings).unwrap();
+    let plain = json!({ "endpoints": [{ "address": "a", "port": 80 }] });
+    assert_eq!(config, Config::from_failover(&plain).unwrap());
+    assert_eq!(Config::from_failover(&json!({ "endpoints": null })).unwrap().plugins.len(), 0);
+}
+
+#[test]
 fn settings_of_the_failover_manager_are_taken_by_both_of_their_spellings() {
     let go = |settings: Value| Config::from_failover(&settings).map(|config| config.defaults);
     let (s, nothing) = (Duration::from_secs, go(json!({})).unwrap());

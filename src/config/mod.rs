@@ -25,7 +25,7 @@ mod merge;
 mod model;
 mod names;
 pub(crate) mod nearest;
-mod read;
+pub(crate) mod read;
 pub(crate) mod rules;
 mod shape;
 mod value;

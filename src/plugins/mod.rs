@@ -29,6 +29,45 @@
 //! has not changed. A handle goes to what stands in the place of its plugin with its next `poll_ready`; calls that
 //! are in flight end where they began. What was replaced ends with its last call: its checks and its connections.
 //!
+//! A handler of axum calls a plugin by its name, and SIGHUP reads the file again. What is wrong with it is told, and
+//! the plugins stay as they were:
+//! ```no_run
+//! use axum::{Json, Router, body::Body, extract::{Path, State}, response::Response, routing::post};
+//! use serde_json::Value;
+//! use tokio::signal::unix::{SignalKind, signal};
+//! use tower_upstream::{BoxError, Call, plugins::Plugins};
+//!
+//! async fn call(
+//!     State(plugins): State<Plugins<Value, Value>>,
+//!     Path(name): Path<String>,
+//!     Json(body): Json<Value>,
+//! ) -> Result<Json<Value>, Response> {
+//!     match plugins.call(&name, Call::new(body)).await {
+//!         Ok(reply) => Ok(Json(reply.into_body())),
+//!         // 429 or 503 with `Retry-After`, 404 for a name that no plugin has.
+//!         Err(error) => Err(error.into_response::<Body>()),
+//!     }
+//! }
+//!
+//! # async fn example() -> Result<(), BoxError> {
+//! let plugins = Plugins::from_file("plugins.yaml")?;
+//! let app: Router = Router::new().route("/call/{name}", post(call)).with_state(plugins.clone());
+//! let mut hangups = signal(SignalKind::hangup())?;
+//! tokio::spawn(async move {
+//!     while hangups.recv().await.is_some() {
+//!         if let Err(error) = plugins.apply_file("plugins.yaml") {
+//!             eprintln!("{error}");
+//!         }
+//!     }
+//! });
+//! # let _ = app;
+//! # Ok(()) }
+//! ```
+//!
+//! # Plugins of different types
+//! `Value` of serde_json is any body. For types of yours, begin with
+//! `Plugins::<Encoded, Encoded>`; [`typed`](Plugins::typed) is then one plugin as a service of its own types.
+//!
 //! # Cost
 //! A held [`Upstream`] reads one word to see that its plugin is the current one, and counts the call in a
 //! counter that the threads do not share. [`Plugins::call`] looks the name up, and then calls by a handle that an

@@ -475,6 +475,23 @@ mod by_a_key {
     }
 }
 
+#[cfg(feature = "json")]
+#[tokio::test(start_paused = true)]
+async fn it_is_written_as_json_by_the_names_of_its_methods() {
+    let balance = BalanceLayer::new(fixed(&["a:1", "b:1"]), LeastRequest::new()).with_seed(1);
+    let reply = ask(&mut over!(balance.explained(1.0)), 0).await.unwrap();
+    let decision = of(&reply);
+    let (chosen, other) = (decision.candidates()[0].key(), decision.candidates()[1].key());
+    let written = serde_json::json!({
+        "endpoint": chosen, "strategy": "LeastRequest", "regime": "normal", "members": 2,
+        "candidates": [
+            {"key": chosen, "cost": 0.0, "bound": null, "passed_over": null},
+            {"key": other, "cost": 0.0, "bound": null, "passed_over": "costlier"},
+        ],
+    });
+    assert_eq!(serde_json::to_value(decision).unwrap(), written);
+}
+
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn a_response_has_it_as_an_extension() {

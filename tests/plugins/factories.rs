@@ -219,6 +219,8 @@ async fn etcd_is_asked_at_the_endpoints_of_a_file() {
 async fn a_mistake_in_the_settings_of_a_backend_is_named() {
     let plugins = World::default().plugins();
     let discover = |section| Config::default().with_plugin(tax(json!({ "discover": section })));
+    let wrong =
+        json!({ "eureka": { "urls": "x", "shuffle": 1, "registry_fetch_interval": "1 day" } });
     for (feature, section, text) in [
         (cfg!(feature = "etcd"), json!({ "etcd": { "endpoints": [] } }), "`endpoints` is empty"),
         (cfg!(feature = "eureka"), json!({ "eureka": { "urls": [] } }), "`urls`"),
@@ -242,6 +244,22 @@ async fn a_mistake_in_the_settings_of_a_backend_is_named() {
             cfg!(feature = "consul"),
             json!({ "consul": { "adress": "x" } }),
             "adress: unknown key; did you mean `address`?",
+        ),
+        // All of them, in the words of a file.
+        (
+            cfg!(feature = "eureka"),
+            wrong.clone(),
+            "discover.eureka.urls: expected a list, found a text",
+        ),
+        (
+            cfg!(feature = "eureka"),
+            wrong.clone(),
+            "discover.eureka.shuffle: expected `true` or `false`, found",
+        ),
+        (
+            cfg!(feature = "eureka"),
+            wrong,
+            "discover.eureka.registry_fetch_interval: expected a duration",
         ),
     ] {
         let name = section.as_object().unwrap().keys().next().unwrap().clone();

@@ -5,12 +5,14 @@ use serde_json::Value;
 use super::{
     balance::{BalanceSection, StrategyName},
     config::Config,
-    folded::{members, read, time, unknown},
-    listed::plugin,
+    folded::{Read, Setting, each},
+    listed::{listed, plugin},
     retry::RetrySection,
     sections::Sections,
 };
-use crate::{backoff::Jitter, breaker::Window, error::Error, retry::RetryConfig};
+use crate::{
+    backoff::Jitter, breaker::Window, config::value::Path, error::Error, retry::RetryConfig,
+};
 
 impl Config {
     /// Takes the settings of the Go failover manager: its `FailoverConfig`, its `ManagerConfig`, or both in one
@@ -32,8 +34,8 @@ impl Config {
     /// | `default_provider`, `metadata` | nothing |
     ///
     /// # Errors
-    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) for a key that nothing knows, or a value of another
-    /// type.
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names every key that nothing knows and every
+    /// value of another type, and otherwise every value out of range.
     ///
     /// ```
     /// use tower_upstream::config::{Config, StrategyName};
@@ -50,22 +52,23 @@ impl Config {
         let mut sections = defaults();
         // The algorithm comes before the strategy, whichever is written first.
         let (mut algorithm, mut name, mut endpoints) = (None, String::new(), None);
-        for (key, value) in members("", settings)? {
-            match &*key {
-                "name" => name = read(&key, value)?,
-                "endpoints" => endpoints = Some(value),
-                "circuitbreaker" => breaker(&mut sections, value)?,
-                "loadbalancer" => algorithm = balancer(&mut sections, value)?,
-                _ => top(&mut sections, &key, value)?,
+        each(&Path::Root, settings, |setting| {
+            match &*setting.name {
+                "name" => name = setting.read()?,
+                "endpoints" => endpoints = Some(listed(setting)?),
+                "circuitbreaker" => breaker(&mut sections, setting)?,
+                "loadbalancer" => algorithm = balancer(&mut sections, setting)?,
+                _ => top(&mut sections, setting)?,
             }
-        }
+            Ok(())
+        })?;
         if let Some(algorithm) = algorithm {
             sections.balance.strategy = algorithm;
         }
         sections.validate()?;
         let config = Self::default().with_defaults(sections);
         match endpoints {
-            Some(endpoints) => Ok(config.with_plugin(plugin(name, endpoints)?)),
+            Some(endpoints) => Ok(config.with_plugin(plugin(name, endpoints))),
             None => Ok(config),
         }
     }
@@ -96,75 +99,76 @@ fn waiting(retry: RetryConfig, delay: Duration) -> RetryConfig {
     retry.with_intervals(delay, delay).with_multiplier(1.0).with_jitter(Jitter::None)
 }
 
-fn top(sections: &mut Sections, key: &str, value: &Value) -> Result<(), Error> {
-    match key {
-        "strategy" => sections.balance.strategy = read(key, value)?,
-        "retryattempts" | "maxattempts" => sections.retry.config.attempts = read(key, value)?,
+fn top(sections: &mut Sections, setting: &Setting<'_>) -> Read<()> {
+    match &*setting.name {
+        "strategy" => sections.balance.strategy = setting.read()?,
+        "retryattempts" | "maxattempts" => sections.retry.config.attempts = setting.read()?,
         "maxretries" => {
-            sections.retry.config.attempts = read::<u32>(key, value)?.saturating_add(1);
+            sections.retry.config.attempts = setting.read::<u32>()?.saturating_add(1);
         }
         "retrydelay" => {
             let retry = sections.retry.config.clone();
-            sections.retry.config = waiting(retry, time(key, value)?);
+            sections.retry.config = waiting(retry, setting.time()?);
         }
-        "timeout" => sections.timeout = time(key, value)?,
+        "timeout" => sections.timeout = setting.time()?,
         "healthcheckinterval" => {
-            sections.health_check.interval = time(key, value)?;
+            sections.health_check.interval = setting.time()?;
             sections.health_check.interval_unhealthy = sections.health_check.interval;
         }
-        "healthchecktimeout" => sections.health_check.timeout = time(key, value)?,
-        "healthcheck" => sections.health_check.enabled = read(key, value)?,
+        "healthchecktimeout" => sections.health_check.timeout = setting.time()?,
+        "healthcheck" => sections.health_check.enabled = setting.read()?,
         "maxfailures" => {
-            sections.health_check.fall = read(key, value)?;
-            sections.balance.config.outlier.consecutive_failures = read(key, value)?;
+            sections.health_check.fall = setting.read()?;
+            sections.balance.config.outlier.consecutive_failures = setting.read()?;
         }
         "recoverytime" => {
             let outlier = &mut sections.balance.config.outlier;
-            outlier.base_ejection = time(key, value)?;
+            outlier.base_ejection = setting.time()?;
             outlier.max_ejection = outlier.max_ejection.max(outlier.base_ejection);
         }
         // An answer of another plugin takes its name, which is in no file of that library.
-        "fallbackenabled" => sections.fallback.enabled = read(key, value)?,
+        "fallbackenabled" => sections.fallback.enabled = setting.read()?,
         "metadata" | "defaultprovider" => {}
-        _ => return Err(unknown(key, &TOP)),
+        _ => return Err(setting.unknown(&TOP)),
     }
     Ok(())
 }
 
-fn breaker(sections: &mut Sections, value: &Value) -> Result<(), Error> {
+fn breaker(sections: &mut Sections, of: &Setting<'_>) -> Read<()> {
     let breaker = &mut sections.circuit_breaker.config;
-    for (key, value) in members("circuit_breaker", value)? {
-        match &*key {
-            "enabled" => breaker.enabled = read(&key, value)?,
-            "failurethreshold" => breaker.failures = read(&key, value)?,
-            "successthreshold" => breaker.successes = read(&key, value)?,
+    each(&of.path, of.value, |setting| {
+        match &*setting.name {
+            "enabled" => breaker.enabled = setting.read()?,
+            "failurethreshold" => breaker.failures = setting.read()?,
+            "successthreshold" => breaker.successes = setting.read()?,
             "timeout" | "recoverytimeout" => {
-                breaker.open_for = time(&key, value)?;
+                breaker.open_for = setting.time()?;
                 breaker.max_open_for = breaker.max_open_for.max(breaker.open_for);
             }
-            "maxrequests" | "halfopenmaxcalls" => breaker.probes = read(&key, value)?,
-            "interval" => breaker.window = Window::Time(time(&key, value)?),
-            _ => return Err(unknown(&key, &BREAKER)),
+            "maxrequests" | "halfopenmaxcalls" => breaker.probes = setting.read()?,
+            "interval" => breaker.window = Window::Time(setting.time()?),
+            _ => return Err(setting.unknown(&BREAKER)),
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-fn balancer(sections: &mut Sections, value: &Value) -> Result<Option<StrategyName>, Error> {
+fn balancer(sections: &mut Sections, of: &Setting<'_>) -> Read<Option<StrategyName>> {
     let mut algorithm = None;
-    for (key, value) in members("load_balancer", value)? {
-        match &*key {
-            "algorithm" => algorithm = Some(read(&key, value)?),
-            "strategy" => algorithm = algorithm.or(Some(read(&key, value)?)),
-            "weights" => sections.balance.weights = read(&key, value)?,
-            "maxconnections" => sections.concurrency.per_endpoint = Some(read(&key, value)?),
-            "connectiontimeout" => sections.connection.connect_timeout = time(&key, value)?,
-            "keepalivetimeout" => sections.connection.idle_timeout = time(&key, value)?,
-            "stickysession" | "sticky" => sections.balance.sticky_session = read(&key, value)?,
-            "sessiontimeout" => sections.balance.session_timeout = Some(time(&key, value)?),
-            _ => return Err(unknown(&key, &BALANCER)),
+    each(&of.path, of.value, |setting| {
+        match &*setting.name {
+            "algorithm" => algorithm = Some(setting.read()?),
+            "strategy" => algorithm = algorithm.or(Some(setting.read()?)),
+            "weights" => sections.balance.weights = setting.read()?,
+            "maxconnections" => sections.concurrency.per_endpoint = Some(setting.read()?),
+            "connectiontimeout" => sections.connection.connect_timeout = setting.time()?,
+            "keepalivetimeout" => sections.connection.idle_timeout = setting.time()?,
+            "stickysession" | "sticky" => sections.balance.sticky_session = setting.read()?,
+            "sessiontimeout" => sections.balance.session_timeout = Some(setting.time()?),
+            _ => return Err(setting.unknown(&BALANCER)),
         }
-    }
+        Ok(())
+    })?;
     Ok(algorithm)
 }
 

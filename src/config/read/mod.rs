@@ -1,5 +1,6 @@
 //! From values to any type with `Deserialize`, with all mistakes.
 
+mod alone;
 mod pass;
 mod reader;
 mod refused;
@@ -8,4 +9,4 @@ mod section;
 #[cfg(all(test, feature = "yaml"))]
 mod tests;
 
-pub(crate) use self::section::Reading;
+pub(crate) use self::{alone::read_alone, section::Reading};

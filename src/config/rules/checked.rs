@@ -91,12 +91,25 @@ impl Checked<'_> {
         message: impl Into<String>,
         help: impl Into<Option<String>>,
     ) {
+        self.lacking(key, code, message, help, &[]);
+    }
+
+    /// A mistake that is none where one of the keys that are missing is there, and wrong.
+    pub(crate) fn lacking(
+        &mut self,
+        key: &str,
+        code: Code,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+        missing: &[&str],
+    ) {
         let (place, path) = self.at.resolve(key);
         // The number that is told is ours, not the one that stands there.
         let is_of_go = path.to_ascii_lowercase().ends_with("max_retries");
         let by_go = || is_of_go.then(|| "`attempts` is one more than `max_retries`".to_owned());
         let help = help.into().or_else(by_go);
-        self.flaws.push(Flaw::new(code, place, message).at(path).helped(help));
+        let missing = missing.iter().map(|key| self.at.resolve(key).1).collect();
+        self.flaws.push(Flaw::new(code, place, message).at(path).helped(help).lacking(missing));
     }
 
     /// The mistakes that a part names in its section, each at its key.

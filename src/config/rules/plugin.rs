@@ -68,7 +68,8 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
     let needs = |checked: &mut Checked<'_>, code, what: &str| {
         if !has_place {
             let key = if code == Code::PLUGIN_1007 { "executable" } else { "endpoint" };
-            checked.wrong(key, code, format!("`{transport}` needs {what}"));
+            let missing = ["endpoint", "endpoints", "discover", "executable"];
+            checked.lacking(key, code, format!("`{transport}` needs {what}"), None, &missing);
         }
     };
     match transport {
@@ -179,13 +180,13 @@ fn check_auth(plugin: &PluginConfig, checked: &mut Checked<'_>) {
         let name = name.to_ascii_uppercase();
         Some(format!("write it, or \"${{{name}_{what}}}\""))
     };
-    let help = match error.code() {
-        Code::AUTH_1101 => variable("API_KEY"),
-        Code::AUTH_1102 => variable("TOKEN"),
-        Code::AUTH_1103 => variable("PASSWORD"),
-        _ => None,
+    let (help, missing): (_, &[_]) = match error.code() {
+        Code::AUTH_1101 => (variable("API_KEY"), &["auth.api_key"]),
+        Code::AUTH_1102 => (variable("TOKEN"), &["auth.token"]),
+        Code::AUTH_1103 => (variable("PASSWORD"), &["auth.username", "auth.password"]),
+        _ => (None, &[]),
     };
-    checked.wrong_helped("auth", error.code(), message, help);
+    checked.lacking("auth", error.code(), message, help, missing);
 }
 
 /// A time that ends before one inside it could.

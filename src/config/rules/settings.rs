@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use super::checked::Checked;
 use crate::{
     config::{
-        read::Reading,
-        value::{Flaw, Format, Node, Path},
+        read::read_alone,
+        value::{Flaw, Node, Path},
     },
     error::{Code, Error, Kind},
 };
@@ -38,22 +38,14 @@ impl Wrong {
 impl From<Wrong> for Error {
     fn from(Wrong(flaws): Wrong) -> Self {
         let code = flaws.first().map(|flaw| flaw.code);
-        let texts = flaws.into_iter().map(|Flaw { path, message, help, .. }| {
-            let help = help.map(|help| format!("; {help}")).unwrap_or_default();
-            format!("{path}: {message}{help}")
-        });
-        let texts: Vec<_> = texts.collect();
+        let texts: Vec<_> = flaws.iter().map(Flaw::told).collect();
         Self::not_sent(Kind::InvalidConfig).coded(code).message(texts.join("; "))
     }
 }
 
 /// Reads settings, with all mistakes.
 pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &Path<'_>) -> Result<T, Wrong> {
-    let mut reading = Reading::new(Format::Json, "");
-    let value = reading.read(node, path);
-    let mut flaws = reading.found.flaws;
-    flaws.extend(reading.found.unknown.sorted());
-    value.filter(|_| flaws.is_empty()).ok_or_else(|| Wrong(flaws.sorted()))
+    read_alone(node, path).map_err(Wrong)
 }
 
 /// Tells each mistake at its own place in the file.

@@ -1,6 +1,6 @@
 //! What is wrong, before it is told: by places, not yet by lines.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     path::Path,
@@ -21,6 +21,8 @@ pub(crate) struct Flaw {
     pub(crate) is_syntax: bool,
     /// Beside that: what stands there like a key may be part of a value.
     pub(crate) is_lost: bool,
+    /// The paths of what is missing. Where one of them is wrong, that alone is told.
+    pub(crate) lacks: Vec<String>,
 }
 
 impl Flaw {
@@ -34,6 +36,7 @@ impl Flaw {
             help: None,
             is_syntax: false,
             is_lost: false,
+            lacks: Vec::new(),
         }
     }
 
@@ -44,6 +47,17 @@ impl Flaw {
 
     pub(crate) fn helped(mut self, help: impl Into<Option<String>>) -> Self {
         self.help = help.into();
+        self
+    }
+
+    /// In one sentence, without a place: for what stands in no file.
+    pub(crate) fn told(&self) -> String {
+        let help = self.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+        format!("{}: {}{help}", self.path, self.message)
+    }
+
+    pub(crate) fn lacking(mut self, paths: Vec<String>) -> Self {
+        self.lacks = paths;
         self
     }
 
@@ -145,6 +159,11 @@ impl Flaws {
                 }
             }
         }
+        if flaws.iter().any(|flaw| !flaw.lacks.is_empty()) {
+            let told = flaws.iter().filter(|flaw| flaw.lacks.is_empty());
+            let told: BTreeSet<String> = told.map(|flaw| flaw.path.clone()).collect();
+            flaws.retain(|flaw| !flaw.lacks.iter().any(|path| is_wrong(path, &told)));
+        }
         flaws.retain(|flaw| {
             let by_path = matches!(flaw.place, Place::Nowhere).then(|| flaw.path.clone());
             seen.insert((flaw.place.clone(), by_path, flaw.code, flaw.message.clone()))
@@ -152,4 +171,12 @@ impl Flaws {
         flaws.sort_by(|a, b| a.place.cmp(&b.place));
         flaws
     }
+}
+
+/// Whether one of `told` is about the value at a path, or about a part of it.
+fn is_wrong(path: &str, told: &BTreeSet<String>) -> bool {
+    let is_part = |inside: String| {
+        told.range(inside.clone()..).next().is_some_and(|first| first.starts_with(&inside))
+    };
+    told.contains(path) || is_part(format!("{path}.")) || is_part(format!("{path}["))
 }
