@@ -598,7 +598,7 @@ fn tables_of_toml_are_plugins_in_every_form() {
     for (text, line) in [
         ("[plugins.a]\ntransport = 'unix'\n[[plugins]]\nname = 'b'\n", 3),
         ("plugins = {a = {transport = 'unix'}}\n[plugins.b]\ntransport = 'unix'\n", 2),
-        ("plugins = [1\n", 2),
+        ("plugins = [1\n", 1),
         ("a = 1 b = 2\n", 1),
         ("a = \n", 1),
         ("a = unix\n", 1),

@@ -569,7 +569,9 @@ fn secrets_among_values_of_any_shape_are_stars_unless_asked_for() {
             "options": { "auth_token": "s3cret", "nested": [{ "password": "s3cret", "port": 7 }], "max_tokens": 3 },
         },
         {
-            "name": "b", "transport": "http", "discover": { "consul": { "address": "c:8500", "token": "s3cret" } },
+            "name": "b", "transport": "http", "discover": {
+                "consul": { "address": "https://c:8500", "token": "s3cret" },
+            },
         },
         {
             "name": "d", "transport": "http", "endpoints": [
@@ -600,7 +602,7 @@ fn secrets_among_values_of_any_shape_are_stars_unless_asked_for() {
         a["options"],
         json!({ "auth_token": "***", "nested": [{ "password": "***", "port": 7 }], "max_tokens": 3 })
     );
-    assert_eq!(b["discover"]["consul"], json!({ "address": "c:8500", "token": "***" }));
+    assert_eq!(b["discover"]["consul"], json!({ "address": "https://c:8500", "token": "***" }));
     for format in ALL {
         let text = config.to_text(format, Secrets::Written).unwrap();
         assert_eq!(Config::from_str(&text, format).unwrap(), config, "{text}");

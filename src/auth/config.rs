@@ -9,7 +9,7 @@ use super::{
 };
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
-use crate::error::{Code, Error, Kind, Quoted};
+use crate::error::{Code, Error, Kind};
 
 /// How calls prove that they may be made: an `auth` section, by the names of the Go plugin manager.
 ///
@@ -186,13 +186,10 @@ fn or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AuthMethod, D::
         Some(Written::Method(method)) => Ok(method),
         None => Ok(AuthMethod::None),
         Some(Written::Other(text)) if text.is_empty() => Ok(AuthMethod::None),
-        Some(Written::Other(text)) => {
-            let shown = Quoted(&text);
-            Err(serde::de::Error::custom(format!(
-                "unsupported authentication method `{shown}`; write `none`, `api-key`, `bearer`, \
-                 `basic`, `mtls` or `custom`"
-            )))
-        }
+        // It is not shown: a variable may have put a secret there.
+        Some(Written::Other(_)) => Err(serde::de::Error::custom(
+            "unsupported authentication method; write `none`, `api-key`, `bearer`, `basic`, `mtls` or `custom`",
+        )),
     }
 }
 

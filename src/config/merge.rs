@@ -198,3 +198,29 @@ fn each_mut(value: &mut Value) -> Box<dyn Iterator<Item = &mut Node> + '_> {
         _ => Box::new(std::iter::empty()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::model::{DiscoveryConfig, SecurityConfig};
+
+    fn knows<T: DeserializeOwned>(key: &str) -> bool {
+        let values = [json!(1), json!(true), json!("1s"), json!([]), json!({})];
+        values.iter().any(|value| serde_json::from_value::<T>(json!({ key: value })).is_ok())
+    }
+
+    #[test]
+    fn sections_of_the_file_know_what_go_writes() {
+        let always = |section: &str| always(section).unwrap_or_default();
+        assert!(!always("discovery").is_empty() && !always("security").is_empty());
+        for member in always("discovery") {
+            assert!(knows::<DiscoveryConfig>(member), "discovery.{member}");
+        }
+        for member in always("security") {
+            assert!(knows::<SecurityConfig>(member), "security.{member}");
+        }
+    }
+}

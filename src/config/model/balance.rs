@@ -9,7 +9,7 @@ use super::{
 use crate::{
     balance::BalanceConfig,
     config::nearest::did_you_mean,
-    error::{Error, Kind, Quoted},
+    error::{Error, Kind},
 };
 
 macro_rules! strategies {
@@ -103,7 +103,6 @@ impl<'de> Deserialize<'de> for StrategyName {
         Self::of(&text).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|name| format!("`{name}`")).collect();
             let known = known.join(", ");
-            let shown = Quoted(&text);
             let has =
                 |names: &[&str]| names.iter().any(|of| text.to_ascii_lowercase().contains(of));
             let names: Vec<_> = Self::ALL.iter().map(|name| name.as_str()).collect();
@@ -116,7 +115,7 @@ impl<'de> Deserialize<'de> for StrategyName {
                 () => "",
             };
             let hint = if why.is_empty() { hint().unwrap_or_default() } else { String::new() };
-            D::Error::custom(format!("unknown strategy `{shown}`{why}; there are {known}{hint}"))
+            D::Error::custom(format!("unknown strategy{why}; there are {known}{hint}"))
         })
     }
 }

@@ -138,7 +138,7 @@ fn no_text_of_a_value_is_in_a_mistake() {
         "method: hunter2\ntoken: [hunter2]\napi_key: {a: hunter2}\nallow_plaintext: hunter2\n";
     let all = read::<AuthConfig>(text, Format::Yaml);
     assert_eq!(paths(&all), ["method", "token", "api_key", "allow_plaintext"]);
-    for (path, _, _, message, _) in all.wrong.iter().filter(|(path, ..)| path != "method") {
+    for (path, _, _, message, _) in &all.wrong {
         assert!(!message.contains("hunter2"), "{path}: {message}");
     }
     assert_eq!(all.value.unwrap().method, AuthMethod::None);
