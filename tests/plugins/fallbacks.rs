@@ -240,7 +240,7 @@ async fn a_fallback_to_a_plugin_that_is_gone_or_waits_is_bounded_by_the_call() {
         .unwrap();
     let start = Instant::now();
     let call = Call::new(3).idempotent().with_timeout(ms(300));
-    assert!(plugins.call("tax", call).await.is_err() && start.elapsed() <= ms(301));
+    assert!(plugins.call("tax", call).await.is_err() && start.elapsed() <= ms(305));
     for name in ["tax", "archive"] {
         assert_eq!(plugins.in_flight(name), Some(0), "{name}");
     }
