@@ -153,7 +153,7 @@ where
             return None;
         };
         let (member, beside) = (Some(&*connected.member), Some(Regime::Hedge));
-        let decision = told.map(|told| snapshot.decide(told, member, tried, beside));
+        let decision = told.map(|told| snapshot.decide(*told, member, tried, beside));
         let marks = Marks { decision, ..Marks::default() };
         let flight = Flight::begin(connected);
         let inner = service.call(request);
@@ -261,7 +261,7 @@ where
             let snapshot = self.set.snapshot.load();
             let refusal = match told {
                 Some(told) => {
-                    let decision = snapshot.decide(told, None, self.tried, None);
+                    let decision = snapshot.decide(*told, None, self.tried, None);
                     snapshot.refusal.clone().decided(decision)
                 }
                 None => snapshot.refusal.clone(),

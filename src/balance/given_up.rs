@@ -48,7 +48,7 @@ impl<S, P: Strategy, Req> Waiting<S, P, Req> {
     /// The same error, with why there was none to choose, if the call is explained.
     pub(super) fn decided(&mut self, error: Error) -> Error {
         let Some(told) = self.told.take() else { return error };
-        error.decided(self.set.snapshot.load().decide(told, None, &self.tried, None))
+        error.decided(self.set.snapshot.load().decide(*told, None, &self.tried, None))
     }
 
     pub(super) fn with_cause(&mut self, error: Error) -> Error {

@@ -51,7 +51,7 @@ impl Marks {
         let snapshot = set.snapshot.load();
         let binding = Bound::of(set, &snapshot, member, request);
         let beside = probe.is_some().then_some(Regime::Probation);
-        let decision = told.map(|told| snapshot.decide(told, Some(member), tried, beside));
+        let decision = told.map(|told| snapshot.decide(*told, Some(member), tried, beside));
         Self { binding, decision, probe }
     }
 

@@ -103,7 +103,7 @@ impl<S, T> Snapshot<S, T> {
     /// Why a call goes to `chosen`, or to none, after those `tried`; `beside` says more of it than the choice knew.
     pub(super) fn decide(
         &self,
-        told: Box<Choices>,
+        told: Choices,
         chosen: Option<&Member>,
         tried: &Tried,
         beside: Option<Regime>,

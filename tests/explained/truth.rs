@@ -296,12 +296,13 @@ where
                 (told.collect(), error.endpoint())
             }
         };
-        let told = told.into_iter().map(|(of, is_further)| (of.expect("explained"), is_further));
+        let mut told =
+            told.into_iter().map(|(of, is_further)| (of.expect("explained"), is_further));
         for (decision, is_further) in told.clone() {
             assert_eq!(decision.regime() == Regime::Failover, is_further, "{decision}");
             check(decision, &members, is_panic, costs);
         }
-        let last = told.last().map(|(decision, _)| decision);
+        let last = told.next_back().map(|(decision, _)| decision);
         assert_eq!(last.and_then(Decision::endpoint), endpoint);
     }
 }
