@@ -136,16 +136,16 @@ fn what_says_nothing_costs_no_instance() {
 
 #[test]
 fn an_address_of_ipv6_is_put_in_brackets_however_it_is_written() {
-    for (ip, host) in [
-        ("2001:db8::1", "[2001:db8::1]"),
+    for (ip, address) in [
+        ("2001:db8::1", "http://[2001:db8::1]:80"),
         // As Java writes it.
-        ("2001:db8:0:0:0:0:0:1", "[2001:db8:0:0:0:0:0:1]"),
-        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("2001:db8:0:0:0:0:0:1", "http://[2001:db8:0:0:0:0:0:1]:80"),
+        ("[2001:db8::1]", "http://[2001:db8::1]:80"),
     ] {
         let json = format!(r#"{{"instanceId":"x","ipAddr":"{ip}","port":80}}"#);
         let info: Info = serde_json::from_str(&json).unwrap();
         let endpoint = info.endpoint(Prefer::default()).unwrap();
-        assert_eq!(endpoint.address().host(), host);
+        assert_eq!(endpoint.address().as_str(), address);
     }
 }
 
