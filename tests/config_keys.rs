@@ -74,7 +74,8 @@ plugins:
 ```
 
 `service` is what the backend is asked for; it is the name of the plugin unless that is written. With `memory`, the program says
-where they are, by [`Plugins::register_source`](crate::plugins::Plugins::register_source).
+where they are, by [`Plugins::register_source`](crate::plugins::Plugins::register_source). What is wrong with the settings of a
+backend is told when the plugins are made, not by `upstream check`: they may need a file or a feature of the program.
 
 # The program `upstream`
 

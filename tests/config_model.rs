@@ -415,7 +415,7 @@ fn all_that_is_wrong_with_settings_of_the_failover_manager_is_told_by_the_names_
         "`circuit_breaker.failure_threshold`: expected a whole number, not negative, found a bool",
         "unknown key `circuit_breaker.max_request`; did you mean `max_requests`?",
         "`endpoints[0]` needs an `address`",
-        "`endpoints[1].port`: ",
+        "`endpoints[1].port`: expected a whole number from 0 to 65535, found 99999",
         "`endpoints[1].tags[1]`: expected a text, found a number",
         "`endpoints[2]` must be an object",
         "`endpoints[3].health_check.interval`: ",

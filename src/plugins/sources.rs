@@ -69,9 +69,9 @@ pub(super) fn open(
     let (name, settings) = discover.backend()?;
     let names: Vec<_> = BACKENDS.iter().map(|backend| backend.name).collect();
     let Some(backend) = BACKENDS.iter().find(|backend| backend.name == name) else {
-        let hint = did_you_mean(name, &names).unwrap_or_default();
+        let hint = did_you_mean(name, &names).map(|hint| format!("{hint} ")).unwrap_or_default();
         return Err(mistake(format!(
-            "there is no backend `{name}`; {hint} there are `{}`",
+            "there is no backend `{name}`; {hint}there are `{}`",
             names.join("`, `")
         )));
     };
@@ -125,9 +125,10 @@ fn value<T: DeserializeOwned + Default>(value: Value, name: &str) -> Result<T, E
 fn memory(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     asked.known.get(asked.service).cloned().ok_or_else(|| {
         let names: Vec<_> = asked.known.keys().map(String::as_str).collect();
-        let hint = did_you_mean(asked.service, &names).unwrap_or_default();
+        let hint = did_you_mean(asked.service, &names).map(|hint| format!("{hint} "));
+        let hint = hint.unwrap_or_default();
         mistake(format!(
-            "no source `{}` was registered with `register_source`; {hint} there are `{}`",
+            "no source `{}` was registered with `register_source`; {hint}there are `{}`",
             asked.service,
             names.join("`, `")
         ))
@@ -189,7 +190,11 @@ fn dns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     use crate::discover::{Dns, DnsConfig};
 
     let config: DnsConfig = settings(asked, "dns")?;
-    Ok(AnyDiscover::new(Dns::system_with_config(config)?.service(asked.service)?))
+    let found = Dns::system_with_config(config)?.service(asked.service).map_err(|error| {
+        let example = "write what to resolve as `service`, such as `http://tax.internal:8080`";
+        mistake(format!("`dns`: {}; {example}", error.what()))
+    })?;
+    Ok(AnyDiscover::new(found))
 }
 
 /// A service of Consul, by the name that it has there.
