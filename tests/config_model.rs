@@ -406,7 +406,7 @@ fn all_that_is_wrong_with_settings_of_the_failover_manager_is_told_by_the_names_
         ],
     }));
     let error = error.unwrap_err();
-    assert_eq!(error.code(), Code::CONFIG_1703);
+    assert_eq!(error.code(), tower_upstream::error::Code::CONFIG_1703);
     let text = error.to_string();
     for told in [
         "`RetryAttempts`: expected a whole number, not negative, found a text",
