@@ -63,7 +63,7 @@ plugins:
   tax:
     transport: http
     discover: { file: { path: /etc/tax/endpoints.json } }
-    # discover: { consul: { address: \"10.0.0.1:8500\", token: { env: CONSUL_TOKEN } } }
+    # discover: { consul: { address: \"https://consul.example:8501\", token: { env: CONSUL_TOKEN } } }
     # discover: { dns: {}, service: \"http://_http._tcp.tax.internal\" }
     # discover: { etcd: { endpoints: [\"10.0.0.1:2379\", \"10.0.0.2:2379\"] } }
     # discover: { eureka: { urls: [\"http://10.0.0.1:8761/eureka\"] } }

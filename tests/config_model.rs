@@ -499,7 +499,7 @@ fn settings_of_the_failover_manager_are_taken_by_both_of_their_spellings() {
     assert_eq!((last.key(), last.weight(), last.priority()), ("https://b", 5, 1));
     assert_eq!(tax.endpoints[0].address, "http://10.0.0.1:80");
     for (wrong, text) in [
-        (json!({ "endpoints": [{ "health": 4 }] }), "`health` must be"),
+        (json!({ "endpoints": [{ "health": 4 }] }), "`endpoints[0].health` must be"),
         (json!({ "endpoints": [{ "adress": "a" }] }), "did you mean `address`?"),
         (json!({ "max_retry": 1 }), "did you mean `max_retries`?"),
         (json!({ "timeout": "soon" }), "`timeout`"),
