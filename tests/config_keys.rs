@@ -66,7 +66,7 @@ plugins:
   tax:
     transport: http
     discover: { file: { path: /etc/tax/endpoints.json } }
-    # discover: { consul: { address: \"10.0.0.1:8500\", token: { env: CONSUL_TOKEN } } }
+    # discover: { consul: { address: \"https://consul.example:8501\", token: { env: CONSUL_TOKEN } } }
     # discover: { dns: {}, service: \"http://_http._tcp.tax.internal\" }
     # discover: { etcd: { endpoints: [\"10.0.0.1:2379\", \"10.0.0.2:2379\"] } }
     # discover: { eureka: { urls: [\"http://10.0.0.1:8761/eureka\"] } }
@@ -77,7 +77,9 @@ plugins:
 ```
 
 `service` is what the backend is asked for; it is the name of the plugin unless that is written. With `memory`, the program says
-where they are, by [`Plugins::register_source`](crate::plugins::Plugins::register_source).
+where they are, by [`Plugins::register_source`](crate::plugins::Plugins::register_source). Names and types of the
+settings are checked with the file; what only the backend can tell, such as a kubeconfig that is not there, when the plugins are
+made.
 
 # The program `upstream`
 

@@ -406,7 +406,7 @@ fn all_that_is_wrong_with_settings_of_the_failover_manager_is_told_by_the_names_
         ],
     }));
     let error = error.unwrap_err();
-    assert_eq!(error.code(), Code::CONFIG_1703);
+    assert_eq!(error.code(), tower_upstream::error::Code::CONFIG_1703);
     let text = error.to_string();
     for told in [
         "`RetryAttempts`: expected a whole number, not negative, found a text",
@@ -415,7 +415,7 @@ fn all_that_is_wrong_with_settings_of_the_failover_manager_is_told_by_the_names_
         "`circuit_breaker.failure_threshold`: expected a whole number, not negative, found a bool",
         "unknown key `circuit_breaker.max_request`; did you mean `max_requests`?",
         "`endpoints[0]` needs an `address`",
-        "`endpoints[1].port`: ",
+        "`endpoints[1].port`: expected a whole number from 0 to 65535, found 99999",
         "`endpoints[1].tags[1]`: expected a text, found a number",
         "`endpoints[2]` must be an object",
         "`endpoints[3].health_check.interval`: ",
@@ -499,7 +499,7 @@ fn settings_of_the_failover_manager_are_taken_by_both_of_their_spellings() {
     assert_eq!((last.key(), last.weight(), last.priority()), ("https://b", 5, 1));
     assert_eq!(tax.endpoints[0].address, "http://10.0.0.1:80");
     for (wrong, text) in [
-        (json!({ "endpoints": [{ "health": 4 }] }), "`health` must be"),
+        (json!({ "endpoints": [{ "health": 4 }] }), "`endpoints[0].health` must be"),
         (json!({ "endpoints": [{ "adress": "a" }] }), "did you mean `address`?"),
         (json!({ "max_retry": 1 }), "did you mean `max_retries`?"),
         (json!({ "timeout": "soon" }), "`timeout`"),

@@ -95,9 +95,10 @@ fn mistake(text: String) -> Error {
 fn memory(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     asked.known.get(asked.service).cloned().ok_or_else(|| {
         let names: Vec<_> = asked.known.keys().map(String::as_str).collect();
-        let hint = did_you_mean(asked.service, &names).unwrap_or_default();
+        let hint = did_you_mean(asked.service, &names).map(|hint| format!("{hint} "));
+        let hint = hint.unwrap_or_default();
         mistake(format!(
-            "no source `{}` was registered with `register_source`; {hint} there are `{}`",
+            "no source `{}` was registered with `register_source`; {hint}there are `{}`",
             asked.service,
             names.join("`, `")
         ))
@@ -133,7 +134,11 @@ fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 fn dns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     let config = backends::dns(asked.settings)?;
     let dns = crate::discover::Dns::system_with_config(config)?;
-    Ok(AnyDiscover::new(dns.service(asked.service)?))
+    let found = dns.service(asked.service).map_err(|error| {
+        let example = "write what to resolve as `service`, such as `http://tax.internal:8080`";
+        mistake(format!("`dns`: {}; {example}", error.what()))
+    })?;
+    Ok(AnyDiscover::new(found))
 }
 
 /// A service of Consul, by the name that it has there.

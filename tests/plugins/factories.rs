@@ -133,6 +133,7 @@ async fn endpoints_are_found_in_memory_and_in_a_file() {
 
     for (section, text) in [
         (json!({ "fil": { "path": "/x" } }), "did you mean `file`?"),
+        (json!({ "k8s": {} }), "no backend `k8s`; there are `memory`, "),
         (json!({ "file": {} }), "needs a `path`"),
         (
             json!({ "file": { "pth": "/x" } }),
@@ -238,6 +239,11 @@ async fn a_mistake_in_the_settings_of_a_backend_is_named() {
             cfg!(feature = "kubernetes"),
             json!({ "kubernetes": { "address": "x:1", "namespace": "A" } }),
             "`namespace`",
+        ),
+        (
+            cfg!(feature = "dns"),
+            json!({ "dns": {} }),
+            "write what to resolve as `service`, such as",
         ),
         (cfg!(feature = "mdns"), json!({ "mdns": { "domain": "example.org" } }), "`domain`"),
         (

@@ -66,7 +66,7 @@ impl de::Error for Refused {
             Unexpected::Float(value) => format!("{value}"),
             found => kind(found).to_owned(),
         };
-        Self::new(format!("expected {}, found {found}", wanted(expected)), Why::Other)
+        Self::new(format!("expected {}, found {found}", in_range(expected)), Why::Other)
     }
 
     fn unknown_variant(given: &str, choices: &'static [&'static str]) -> Self {
@@ -103,6 +103,17 @@ fn wanted(expected: &dyn Expected) -> String {
         _ => return said,
     };
     words.to_owned()
+}
+
+/// What a type expects of a number that it cannot hold.
+fn in_range(expected: &dyn Expected) -> String {
+    let most = match &*expected.to_string() {
+        "u8" => u8::MAX.into(),
+        "u16" => u16::MAX.into(),
+        "u32" => u32::MAX,
+        _ => return wanted(expected),
+    };
+    format!("a whole number from 0 to {most}")
 }
 
 /// In the words of a config file.
