@@ -108,8 +108,8 @@ impl Checked<'_> {
         let is_of_go = path.to_ascii_lowercase().ends_with("max_retries");
         let by_go = || is_of_go.then(|| "`attempts` is one more than `max_retries`".to_owned());
         let help = help.into().or_else(by_go);
-        let missing = missing.iter().map(|key| self.at.resolve(key).1).collect();
-        self.flaws.push(Flaw::new(code, place, message).at(path).helped(help).lacking(missing));
+        let missing: Vec<_> = missing.iter().map(|key| self.at.resolve(key).1).collect();
+        self.flaws.lacks(Flaw::new(code, place, message).at(path).helped(help), missing);
     }
 
     /// The mistakes that a part names in its section, each at its key.

@@ -21,8 +21,6 @@ pub(crate) struct Flaw {
     pub(crate) is_syntax: bool,
     /// Beside that: what stands there like a key may be part of a value.
     pub(crate) is_lost: bool,
-    /// The paths of what is missing. Where one of them is wrong, that alone is told.
-    pub(crate) lacks: Vec<String>,
 }
 
 impl Flaw {
@@ -36,7 +34,6 @@ impl Flaw {
             help: None,
             is_syntax: false,
             is_lost: false,
-            lacks: Vec::new(),
         }
     }
 
@@ -54,11 +51,6 @@ impl Flaw {
     pub(crate) fn told(&self) -> String {
         let help = self.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
         format!("{}: {}{help}", self.path, self.message)
-    }
-
-    pub(crate) fn lacking(mut self, paths: Vec<String>) -> Self {
-        self.lacks = paths;
-        self
     }
 
     pub(crate) fn too_deep(place: Place) -> Self {
@@ -103,6 +95,8 @@ impl From<Flaw> for Error {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Flaws {
     flaws: Vec<Flaw>,
+    /// Of what is missing, with the paths of that. Where one of them is wrong, that alone is told.
+    lacking: Vec<(Flaw, Vec<String>)>,
     /// Variables that are not set, by the paths of the texts that name them.
     unset: BTreeMap<String, String>,
 }
@@ -120,6 +114,12 @@ impl Flaws {
     pub(crate) fn push(&mut self, flaw: Flaw) {
         if self.flaws.len() < MAX_KEPT {
             self.flaws.push(flaw);
+        }
+    }
+
+    pub(crate) fn lacks(&mut self, flaw: Flaw, paths: Vec<String>) {
+        if self.lacking.len() < MAX_KEPT {
+            self.lacking.push((flaw, paths));
         }
     }
 
@@ -145,24 +145,25 @@ impl Flaws {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.flaws.is_empty()
+        self.flaws.is_empty() && self.lacking.is_empty()
     }
 
     /// In the order of the file, each once: a default is wrong once, however many plugins have it.
     pub(crate) fn sorted(mut self) -> Vec<Flaw> {
         let mut seen = HashSet::new();
         let mut flaws = std::mem::take(&mut self.flaws);
+        if !self.lacking.is_empty() {
+            let told: BTreeSet<String> = flaws.iter().map(|flaw| flaw.path.clone()).collect();
+            let lacking = std::mem::take(&mut self.lacking).into_iter();
+            let missing = lacking.filter(|(_, of)| !of.iter().any(|path| is_wrong(path, &told)));
+            flaws.extend(missing.map(|(flaw, _)| flaw));
+        }
         if !self.unset.is_empty() {
             for flaw in &mut flaws {
                 if let Some(name) = self.variable_of(flaw) {
                     flaw.help = Some(format!("the environment variable `{name}` is not set"));
                 }
             }
-        }
-        if flaws.iter().any(|flaw| !flaw.lacks.is_empty()) {
-            let told = flaws.iter().filter(|flaw| flaw.lacks.is_empty());
-            let told: BTreeSet<String> = told.map(|flaw| flaw.path.clone()).collect();
-            flaws.retain(|flaw| !flaw.lacks.iter().any(|path| is_wrong(path, &told)));
         }
         flaws.retain(|flaw| {
             let by_path = matches!(flaw.place, Place::Nowhere).then(|| flaw.path.clone());
