@@ -407,7 +407,7 @@ fn the_configs_of_the_failover_library_are_read_member_by_member() {
     assert!(sections.fallback.enabled && config.plugins.is_empty());
     for (health_check, told) in [
         (json!({ "path": "ready" }), "`path`"),
-        (json!({ "interval": 1 }), "`interval`"),
+        (json!({ "interval": 1 }), "health_check.interval: "),
         (json!({ "pth": "/x" }), "did you mean `path`?"),
         (json!(7), "must be an object"),
     ] {

@@ -616,7 +616,8 @@ mod backends {
         fs::write(
             &kubeconfig,
             "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:8001'}}]\n\
-             contexts: [{name: c, context: {cluster: c, user: c}}]\ncurrent-context: c\n",
+             contexts: [{name: c, context: {cluster: c, user: c}}]\n\
+             users: [{name: c, user: {}}]\ncurrent-context: c\n",
         )
         .unwrap();
         let env = EnvOptions::default().with_variables([("CONSUL_TOKEN", "t")]);

@@ -152,7 +152,8 @@ fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
         let name = Quoted(name);
         let known = known.into_iter().take(8).map(|known| Quoted(known).to_string());
         let known = known.collect::<Vec<_>>().join("`, `");
-        mistake(format!("the kubeconfig has no {what} `{name}`; there are `{known}`"))
+        let known = if known.is_empty() { "is none".into() } else { format!("are `{known}`") };
+        mistake(format!("the kubeconfig has no {what} `{name}`; there {known}"))
     };
     let contexts = all.contexts.as_deref().unwrap_or_default();
     let context = contexts.iter().find(|of| of.name == name).and_then(|of| of.context.as_ref());
