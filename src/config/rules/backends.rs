@@ -39,7 +39,7 @@ pub(crate) const BACKENDS: [&str; 9] =
 /// What is said of a name that no backend has.
 pub(crate) fn unknown_backend(name: &str) -> Wrong {
     let message =
-        format!("there is no backend `{}`, but `{}`", Quoted(name), BACKENDS.join("`, `"));
+        format!("there is no backend `{}`; there are `{}`", Quoted(name), BACKENDS.join("`, `"));
     Wrong::one(CODE, &format!("discover.{name}"), message).helped(did_you_mean(name, &BACKENDS))
 }
 
