@@ -62,7 +62,8 @@ use crate::{
 /// At most [`max_instances`](MdnsConfig::max_instances) of a type; 16 checks run at once, for 5 s each. The domain is
 /// `local`, and types are of TCP. All watches and registries share one thread, which ends with the last one. It keeps
 /// what hosts say of the types that are watched, without a limit, until that expires: the network of the link is
-/// trusted that far (RFC 6762 §21).
+/// trusted that far (RFC 6762 §21). Its queue holds 100 commands: where a watch or a session is dropped while that is
+/// full, the drop waits for room for its last command, 100 ms at most for each, and gives it up then.
 ///
 /// # Example
 /// ```
