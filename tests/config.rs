@@ -215,6 +215,7 @@ fn http() {
     {
         let files = json!({ "ca_file": "ca.pem", "cert_file": "c.pem", "key_file": "c.key" });
         http["tls"] = files;
+        http["tls"]["server_name"] = json!("tax.example.com");
         http["tls"]["http2"] = json!(false);
     }
     let config: tower_upstream::transport::HttpConfig = read(http);

@@ -69,6 +69,7 @@ async fn a_plugin_is_reached_over_tls_if_it_is_trusted_and_trusts_us() {
         assert_eq!(call(trusts().with_http2(false), url).await.unwrap(), 14, "{scheme}");
     }
     let url = format!("grpc-tls://127.0.0.1:{}", address.port());
+    assert_eq!(call(trusts().with_server_name("localhost"), url.clone()).await.unwrap(), 14);
     let error = call(trusts(), url).await.unwrap_err();
     assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, true), "{error}");
     let url = format!("grpc-tls://localhost:{}", address.port());

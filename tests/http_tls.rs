@@ -195,6 +195,33 @@ async fn an_endpoint_that_cannot_prove_who_it_is_gets_nothing() {
 }
 
 #[tokio::test]
+async fn an_address_may_be_another_than_the_name_in_the_certificate() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let tls = TlsConfig::default().with_ca_file(files.write("ca.pem", &authority.pem));
+    // What is in the certificate, what is expected, and what is sent along.
+    for (certified, name, sent) in [
+        ("tax.example.com", "tax.example.com", Some("tax.example.com")),
+        ("127.0.0.1", "127.0.0.1", Some("")),
+        ("::1", "[::1]", Some("")),
+        ("localhost", "tax.example.com", None),
+    ] {
+        let (port, seen) = plugin(acceptor(authority.identity(certified, |_| {}), None)).await;
+        for host in ["127.0.0.1", "localhost"] {
+            let tls = tls.clone().with_server_name(name);
+            let (service, _) = connect(format!("https://{host}:{port}"), tls);
+            let answer = call(&service).await.map_err(|error| error.kind());
+            assert_eq!(answer, sent.map(|_| 7).ok_or(Kind::Connection), "{name} at {host}");
+        }
+        assert!(seen.names.lock().unwrap().iter().all(|name| Some(name.as_str()) == sent));
+    }
+    for name in ["", "tax example", "tax.example.com:443", "https://tax.example.com", "a/b"] {
+        let config = HttpConfig::default().with_tls(tls.clone().with_server_name(name));
+        let told = config.validate().unwrap_err().to_string();
+        assert!(told.contains("`tls.server_name` must be a host name"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_shows_its_certificate_and_reads_it_again_when_it_changes() {
     let (files, authority, stranger) = (Files::new(), Authority::new(), Authority::new());
     let server_identity = authority.identity("localhost", |_| {});

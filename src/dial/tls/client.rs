@@ -37,12 +37,11 @@ impl Tls {
         host: &str,
         connection: Connection,
     ) -> Result<(Secured, bool), ConnectError> {
+        let name = config.name(self.given.server_name.as_deref().unwrap_or(host)).to_owned();
         let (tls, config) = (self.clone(), config.clone());
         let client = spawn_blocking(move || tls.client(&config)).await;
         let client = client.map_err(ConnectError::failed)?.map_err(ConnectError::of_config)?;
-        let host = self.given.server_name.as_deref().unwrap_or(host);
-        let host = host.strip_prefix('[').map_or(host, |host| host.trim_end_matches(']'));
-        let name = ServerName::try_from(host.to_owned()).map_err(ConnectError::failed)?;
+        let name = ServerName::try_from(name).map_err(ConnectError::failed)?;
         let secured = TlsConnector::from(client).connect(name, TokioIo::new(connection)).await;
         let secured = secured.map_err(ConnectError::failed)?;
         let is_http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -1,11 +1,13 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// TLS of a transport, for endpoints with an `https` address.
 ///
-/// Versions 1.2 and 1.3, with the certificate of the endpoint always verified against its host name, which
-/// is sent along (SNI) unless it is an IP address. The files are PEM. They are read again for the next
+/// Versions 1.2 and 1.3, with the certificate of the endpoint always verified: against
+/// [`server_name`](Self::server_name), or without one against the host of the address. That name is sent along
+/// (SNI) unless it is an IP address. The files are PEM. They are read again for the next
 /// connection after one of them has changed; while what is there then cannot be used, as when only one
 /// of two files is written yet, what was read before stays in use.
 ///
@@ -31,6 +33,11 @@ pub struct TlsConfig {
     pub cert_file: Option<PathBuf>,
     /// Private key of `cert_file`. Default: none.
     pub key_file: Option<PathBuf>,
+    /// Name that the certificates of the endpoints are for, if it is another than the host of their addresses.
+    ///
+    /// For endpoints that discovery finds by their IP addresses. A host name or an IP address. What a request
+    /// says of its host stays as it is. Default: none.
+    pub server_name: Option<String>,
     /// Whether to offer HTTP/2, which an endpoint may choose.
     ///
     /// One connection of HTTP/2 carries all calls to a member. It is probed after 20 s without traffic,
@@ -43,7 +50,7 @@ crate::written::names_keys!(TlsConfig);
 
 impl Default for TlsConfig {
     fn default() -> Self {
-        Self { ca_file: None, cert_file: None, key_file: None, http2: true }
+        Self { ca_file: None, cert_file: None, key_file: None, server_name: None, http2: true }
     }
 }
 
@@ -67,6 +74,21 @@ impl TlsConfig {
         self
     }
 
+    /// Sets [`server_name`](Self::server_name).
+    ///
+    /// ```
+    /// use tower_upstream::{dial::TlsConfig, transport::HttpConfig};
+    ///
+    /// // Pods, whose addresses are those of the network, and whose certificates are for the service.
+    /// let tls = TlsConfig::default().with_server_name("tax.shop.svc.cluster.local");
+    /// assert!(HttpConfig::default().with_tls(tls).validate().is_ok());
+    /// ```
+    #[must_use]
+    pub fn with_server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
     /// Sets [`http2`](Self::http2).
     #[must_use]
     pub fn with_http2(mut self, http2: bool) -> Self {
@@ -77,11 +99,25 @@ impl TlsConfig {
     /// What is wrong with it, whatever the files hold.
     pub(crate) fn mistake(&self) -> Option<&'static str> {
         match (&self.cert_file, &self.key_file) {
-            (Some(_), None) => Some("`tls.cert_file` needs a `tls.key_file`"),
-            (None, Some(_)) => Some("`tls.key_file` needs a `tls.cert_file`"),
-            _ => None,
+            (Some(_), None) => return Some("`tls.cert_file` needs a `tls.key_file`"),
+            (None, Some(_)) => return Some("`tls.key_file` needs a `tls.cert_file`"),
+            _ => {}
         }
+        let is_name = |name: &String| ServerName::try_from(unbracketed(name)).is_ok();
+        (!self.server_name.as_ref().is_none_or(is_name)).then_some(
+            "`tls.server_name` must be a host name without a port, such as `tax.example.com`, or an IP address",
+        )
     }
+
+    /// The name in the certificate of an endpoint at `host`.
+    pub(super) fn name<'a>(&'a self, host: &'a str) -> &'a str {
+        unbracketed(self.server_name.as_deref().unwrap_or(host))
+    }
+}
+
+/// As an IPv6 address is outside a URL.
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').map_or(host, |host| host.trim_end_matches(']'))
 }
 
 /// TLS of a server that listens.
