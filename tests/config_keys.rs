@@ -521,7 +521,8 @@ fn options(types: &Types, wanting: &mut Vec<String>) -> String {
             _ => false,
         };
         for (path, default) in found.into_iter().filter(|(path, _)| !is_own(path)) {
-            let doc = plain(&field_of(types, of, &path).unwrap_or_default().doc);
+            let field = field_of(types, of, &path).unwrap_or_default();
+            let doc = plain(&field.doc);
             if doc.is_empty() {
                 wanting.push(format!("options.{path}"));
             }
@@ -534,7 +535,9 @@ fn options(types: &Types, wanting: &mut Vec<String>) -> String {
                     "duration"
                 }
                 Value::String(_) => "text",
-                Value::Null if path.ends_with("_file") => "text",
+                Value::Null if ["String", "PathBuf"].iter().any(|of| field.kind.contains(of)) => {
+                    "text"
+                }
                 _ => "number",
             };
             let default = if default.is_null() { String::new() } else { format!("`{default}`") };
