@@ -15,8 +15,12 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FadeIn {
-    /// How long it takes until it has all of its keys. Zero is at once. At the end it gets `exponent / window` of them in
-    /// a second, 8 % with the defaults: it must be able to learn as many beside its load. Default: 30 s.
+    /// How long it takes until it has all of its keys. Zero is at once. Default: 30 s.
+    ///
+    /// At the end it gets `exponent / window` of its keys in a second, 8 % with the defaults, and must be able to learn as
+    /// many beside its load. To learn 960 keys that take 200 ms each, it is busy with 16 calls more than in the long run, and
+    /// with 32 if they take 400 ms. If that is more than it can do at once, calls queue up there: take a longer
+    /// window, or an exponent of 1, with which it is two fifths of that.
     pub window: Duration,
     /// Above 1, it gets few keys at first and many at the end; 1 is evenly. Not above 0 is taken for 1.
     /// Default: 2.5.
@@ -128,7 +132,8 @@ mod tests {
             for after in [fade_in.share_after(share), fade_in.learned_after(share)] {
                 prop_assert!(after <= fade_in.window);
             }
-            if exponent.is_finite() && exponent > 1e-2 {
+            // Of others a nanosecond is much.
+            if window >= 1_000 && (0.3..4.0).contains(&exponent) {
                 prop_assert!((fade_in.share(fade_in.share_after(share)) - share).abs() < 1e-3);
                 prop_assert!((fade_in.learned(fade_in.learned_after(share)) - share).abs() < 1e-3);
             }

@@ -164,51 +164,98 @@ async fn one_that_leaves_makes_no_newcomer_of_another_whatever_their_keys() {
     assert_eq!(strategy.renew_after(&table), None);
 }
 
-/// What each member has and knows of its keys, in small steps of time, where both grow evenly.
+#[tokio::test(start_paused = true)]
+async fn the_first_newcomer_keeps_the_keys_of_those_that_have_left_when_another_comes() {
+    for scheme in SCHEMES {
+        let strategy = by_number(scheme, FadeIn::default());
+        let all = endpoints(1..4);
+        let mut table = strategy.table(&all[..1], Some(&strategy.table(&[], None)));
+        advance(Duration::from_secs(100)).await;
+        table = strategy.table(&all[..2], Some(&table));
+        advance(Duration::from_secs(1)).await;
+        table = strategy.table(&all[1..2], Some(&table));
+        advance(Duration::from_secs(1)).await;
+        table = strategy.table(&all[1..], Some(&table));
+        // It has yet to learn nearly all, so each has its part.
+        let members = all[1..].to_vec();
+        let fresh = strategy.table(&members, None);
+        let (now, at_last) =
+            (homes(&strategy, &table, &members), homes(&strategy, &fresh, &members));
+        assert_eq!(lacks(&now, &at_last, &all[1]), 0.0, "{scheme:?}");
+        let lacks = lacks(&now, &at_last, &all[2]);
+        assert!((0.01..0.3).contains(&lacks), "{scheme:?}: {lacks}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_come_there_are_few_waves() {
+    let strategy = by_number(HashScheme::default(), FadeIn::default());
+    let all = endpoints(1..121);
+    let mut table = strategy.table(&all[..2], Some(&strategy.table(&[], None)));
+    for (wait, from) in [(100, 3), (1, 61)] {
+        advance(Duration::from_secs(wait)).await;
+        for count in from..from + 60 {
+            // Others leave meanwhile, so that there is less to protect.
+            let first = if from > 3 { count - 30 } else { 0 };
+            table = strategy.table(&all[first..count.min(120)], Some(&table));
+            assert!(table.shares.waves.len() <= 9, "{}", table.shares.waves.len());
+            advance(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// What each member has and knows of its keys, in small steps of time.
 struct Naive {
+    exponent: f64,
+    /// How far it is on its curve, from 0 to 1, and what it knows.
     of: Vec<(Arc<Member>, f64, f64)>,
 }
 
 impl Naive {
+    fn has(&self, far: f64) -> f64 {
+        far.powf(self.exponent)
+    }
+
     fn wait(&mut self, millis: u64) {
-        let step = 1.0 / WINDOW.as_millis() as f64;
+        let (step, exponent) = (1.0 / WINDOW.as_millis() as f64, self.exponent);
         for _ in 0..millis {
-            for (_, has, knows) in &mut self.of {
-                *has = (*has + step).min(1.0);
-                *knows = (*knows + step).min(*has);
+            for (_, far, knows) in &mut self.of {
+                *far = (*far + step).min(1.0);
+                *knows = (*knows + step * exponent).min(far.powf(exponent));
             }
         }
     }
 
-    /// What one that comes now is to have.
+    /// How far one that comes now is to be.
     fn becomes(&mut self, members: &Members) -> f64 {
-        let all: f64 = self.of.iter().map(|(_, has, _)| has).sum();
+        let all: f64 = self.of.iter().map(|(_, far, _)| self.has(*far)).sum();
         let before = self.of.len();
         self.of.retain(|(member, ..)| members.iter().any(|of| Arc::ptr_eq(of, member)));
         let known: f64 = self.of.iter().map(|(.., knows)| knows).sum();
-        let had: f64 = self.of.iter().map(|(_, has, _)| has).sum();
+        let had: f64 = self.of.iter().map(|(_, far, _)| self.has(*far)).sum();
         if self.of.len() < before {
             self.of.iter_mut().for_each(|(.., knows)| *knows *= had / all);
         }
-        1.0 - if all > 0.0 { known / all } else { 0.0 }
+        let unknown = 1.0 - if all > 0.0 { known / all } else { 0.0 };
+        unknown.max(0.0).powf(1.0 / self.exponent)
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Those that join are others each time, so that all that are there have been all the time.
     #[test]
     fn a_newcomer_has_at_once_what_none_knows(
         scheme in sample::select(&SCHEMES[..]),
+        exponent in sample::select(vec![1.0, 1.5, 2.5]),
         order: u64,
         steps in prop::collection::vec((0_u64..20_000, 0_usize..6, 0_usize..6), 2..10),
     ) {
-        let strategy = by_number(scheme, LINEAR);
+        let strategy = by_number(scheme, FadeIn { window: WINDOW, exponent });
         let [mut spare, ..] = scattered([60, 0, 0], order);
         paused(async {
             let mut table = strategy.table(&[], None);
-            let (mut members, mut naive) = (Members::new(), Naive { of: Vec::new() });
+            let (mut members, mut naive) = (Members::new(), Naive { exponent, of: Vec::new() });
             for (wait, joins, leaves) in steps {
                 advance(Duration::from_millis(wait)).await;
                 naive.wait(wait);
@@ -220,21 +267,22 @@ proptest! {
                 table = strategy.table(&members, Some(&table));
                 let is_alone = naive.of.is_empty();
                 for (at, member) in members.iter().enumerate() {
-                    let has = table.shares.of.get(at).copied().unwrap_or(1.0);
+                    let share = table.shares.of.get(at).copied().unwrap_or(1.0);
+                    let far = share.powf(1.0 / exponent);
                     if joined.iter().any(|of| Arc::ptr_eq(of, member)) {
                         // Two waves that are about as far are one.
-                        let near = (has - expected).abs() <= 1.0 / 8.0 + 1e-2;
-                        let is_over = has == 1.0 && expected > 1.0 - 1.01 / f64::from(STEPS);
-                        prop_assert!(near || is_over || is_alone, "{has}, not {expected}");
-                        prop_assert!(!is_alone || has == 1.0);
-                        naive.of.push((member.clone(), has, 0.0));
+                        let near = (far - expected).abs() <= 1.0 / 8.0 + 1e-2;
+                        let is_over = far == 1.0 && expected > 1.0 - 1.01 / f64::from(STEPS);
+                        prop_assert!(near || is_over || is_alone, "{far}, not {expected}");
+                        prop_assert!(!is_alone || far == 1.0);
+                        naive.of.push((member.clone(), far, 0.0));
                     }
                     // From now on by what it is.
                     let of = naive.of.iter_mut().find(|(of, ..)| Arc::ptr_eq(of, member));
                     let of = of.unwrap();
-                    let first_of_all = has == 1.0 && of.1 < 1.0;
-                    prop_assert!(first_of_all || (of.1 - has).abs() < 1e-2, "{} of {has}", of.1);
-                    of.1 = has;
+                    let is_first = far == 1.0 && of.1 < 1.0;
+                    prop_assert!(is_first || (of.1 - far).abs() < 1e-2, "{} of {far}", of.1);
+                    of.1 = far;
                 }
             }
             Ok(())

@@ -14,7 +14,7 @@ use super::{
     portions::Portions,
     scheme::HashScheme,
     total::Total,
-    waves::{Pace, STEPS, Waves, has_all, layers, newest_first},
+    waves::{Before, Pace, STEPS, Waves, has_all, layers, newest_first},
 };
 use crate::{
     key::Key,
@@ -132,12 +132,12 @@ impl<K> ConsistentHash<K> {
 #[derive(Debug)]
 pub struct ConsistentHashTable {
     lookup: Lookup,
-    pub(super) members: Box<[Arc<Member>]>,
+    members: Box<[Arc<Member>]>,
     /// Those that have a part of the lookup, with their weights.
     universe: Box<[(Arc<Member>, u32)]>,
     pub(super) waves: Waves,
     /// When each of the members has all of its keys, of those that are newcomers to the others.
-    pub(super) has_all: Box<[Option<Instant>]>,
+    has_all: Box<[Option<Instant>]>,
     pub(super) shares: Shares,
     portions: Portions,
     total: Total,
@@ -157,7 +157,11 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
         before: Option<&Self::Table>,
     ) -> Self::Table {
         let pace = Pace::new(self.fade_in, time::now());
-        let waves = Waves::next(before, members, all, &pace);
+        let last = before.map(|before| {
+            let ConsistentHashTable { waves, members, has_all, .. } = before;
+            Before { waves, members, has_all }
+        });
+        let waves = Waves::next(last, members, all, &pace);
         let has_all = has_all(&waves, members);
         let newest_first = newest_first(&has_all);
         let shares = match newest_first.is_empty() {

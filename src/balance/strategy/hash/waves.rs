@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::consistent_hash::ConsistentHashTable;
 use crate::{
     member::{Member, Reason},
     rules::hash::FadeIn,
@@ -31,6 +30,16 @@ struct Since {
     has_all: Option<Instant>,
     /// When it knows all of its keys; `None` if it does.
     knows_all: Option<Instant>,
+}
+
+/// What there was before.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) waves: &'a Waves,
+    /// The candidates.
+    pub(super) members: &'a [Arc<Member>],
+    /// When each of them has all of its keys.
+    pub(super) has_all: &'a [Option<Instant>],
 }
 
 /// What time has brought.
@@ -76,13 +85,13 @@ impl Pace {
 }
 
 impl Waves {
-    /// Those of `all` after the table of `before`, where `members` are the candidates now. Both are ordered by
+    /// Those of `all` after those of `before`, where `members` are the candidates now. Both are ordered by
     /// identity.
     ///
     /// A newcomer takes no key from one that knows it without a window for that, and of those that none knows it
     /// has its part at once: such as of the first of a set, which have just come, or of others that have left.
     pub(super) fn next(
-        before: Option<&ConsistentHashTable>,
+        before: Option<Before<'_>>,
         members: &[Arc<Member>],
         all: &[Arc<Member>],
         pace: &Pace,
@@ -142,7 +151,7 @@ impl Since {
 /// Where those are, of which `members` are at `places`, that were candidates before and are; and of all keys the
 /// share that is known where it is. What they have from those that have left they have yet to learn.
 fn remain(
-    before: &ConsistentHashTable,
+    before: Before<'_>,
     members: &[Arc<Member>],
     places: &[usize],
     since: &mut [Option<Since>],
@@ -153,11 +162,11 @@ fn remain(
     let all: f64 = before
         .members
         .iter()
-        .zip(&before.has_all)
+        .zip(before.has_all)
         .map(|(of, at)| weight(of) * pace.share(*at))
         .sum();
     let (mut stay, mut had, mut known) = (Vec::new(), 0.0, 0.0);
-    for (index, &place) in indices(&before.members, members).zip(places) {
+    for (index, &place) in indices(before.members, members).zip(places) {
         let (Some(index), Some(since)) = (index, since[place]) else { continue };
         let (has_all, weight) = (before.has_all[index], weight(&before.members[index]));
         had += weight * pace.share(has_all);
