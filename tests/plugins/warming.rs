@@ -54,12 +54,14 @@ impl Discover for Source {
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(self.open.clone());
         let sets = self.endpoints.discover().map(move |set| {
-            let _ = &open;
+            let _open = &open;
             set
         });
         Box::pin(sets)
     }
 }
+
+type Taken = fn(&Plugins<u64, String>);
 
 fn found(service: &str) -> PluginConfig {
     tax(json!({ "discover": { "memory": {}, "service": service } }))
@@ -177,7 +179,6 @@ async fn another_change_meanwhile_has_its_own_way() {
 #[tokio::test(start_paused = true)]
 async fn what_is_taken_out_takes_with_it_what_was_to_come() {
     let world = World::default();
-    type Taken = fn(&Plugins<u64, String>);
     let ways: [(Taken, Code); 3] = [
         (|plugins| plugins.unregister("tax").unwrap(), Code::PLUGIN_1201),
         (|plugins| plugins.apply(Config::default()).unwrap(), Code::PLUGIN_1201),
