@@ -125,6 +125,10 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
     ] {
         assert!(absurd.contains(&format!("`{key}`")), "{key}: {absurd}");
     }
+    let by_its_name =
+        read::<BalanceSection>(json!({ "sticky_session": true, "session_timeout": 0 }));
+    let by_its_name = by_its_name.validate().unwrap_err().to_string();
+    assert!(by_its_name.contains("`session_timeout` is 0s"), "{by_its_name}");
     assert_eq!(balance.config.panic_threshold, 30);
     assert_eq!((balance.strategy, balance.weights["a"]), (StrategyName::Geographic, 2));
 

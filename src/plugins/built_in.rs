@@ -9,7 +9,7 @@ use crate::transport::GrpcTransport;
 #[cfg(all(feature = "process", unix))]
 use crate::{allow::AllowList, transport::ProcessTransport};
 use crate::{
-    config::{PluginConfig, Sections},
+    config::{PluginConfig, Sections, SecurityConfig},
     connect::Connect,
     error::{Code, Error, Kind},
     member::Member,
@@ -111,6 +111,24 @@ pub(super) fn address(transport: &str, text: &str) -> String {
 pub(super) struct Settings {
     #[cfg(all(feature = "process", unix))]
     pub(super) allowed: Option<AllowList>,
+}
+
+impl Settings {
+    /// Those of another config, and whether they are others.
+    #[cfg(all(feature = "process", unix))]
+    pub(super) fn next(&self, security: Option<SecurityConfig>) -> Result<(Self, bool), Error> {
+        let allow = security.filter(|security| security.is_on()).map(|security| security.allow);
+        match (allow, &self.allowed) {
+            (None, before) => Ok((Self::default(), before.is_some())),
+            (Some(allow), Some(list)) if list.config() == allow => Ok((self.clone(), false)),
+            (Some(allow), _) => Ok((Self { allowed: Some(AllowList::from_file(allow)?) }, true)),
+        }
+    }
+
+    #[cfg(not(all(feature = "process", unix)))]
+    pub(super) fn next(&self, _: Option<SecurityConfig>) -> Result<(Self, bool), Error> {
+        Ok((Self::default(), false))
+    }
 }
 
 impl<Req, Res> BuiltIn<Req, Res> {

@@ -164,7 +164,20 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
         })
     }
 
-    /// Names the layers, for errors and events. They begin with a state of their own.
+    /// Names the layers, for errors and events.
+    ///
+    /// Name them before they are used, as each layer: limits, circuits and checks of the result have a state and
+    /// handles of their own. `failover` with its budget, and `fallback` with its answers, are the same.
+    ///
+    /// ```
+    /// use tower_upstream::{config::Sections, discover, plugins::Layers};
+    /// let layers = Layers::<u64, u64>::new(&Sections::default(), discover::fixed(["a:1"])?)?;
+    /// let unnamed = layers.breaker.handle();
+    /// let layers = layers.named("tax");
+    /// unnamed.force_open();
+    /// assert_ne!(layers.breaker.handle().state(), unnamed.state());
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
     #[must_use]
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();

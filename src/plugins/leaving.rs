@@ -35,8 +35,10 @@ impl<Req, Res> Leaving<Req, Res> {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    pub(super) fn push(&self, held: Held<Req, Res>) {
-        lock(&self.state).all.push(held);
+    pub(super) fn extend(&self, held: impl IntoIterator<Item = Held<Req, Res>>) {
+        // Made before the lock: that runs code of others.
+        let held: Vec<_> = held.into_iter().collect();
+        lock(&self.state).all.extend(held);
     }
 
     /// Lets go of those whose last call has ended. Not under a lock: they hold what is the user's.
@@ -128,14 +130,14 @@ mod tests {
             super::super::generation::replace(&held);
             held
         };
-        leaving.push(replaced());
+        leaving.extend([replaced()]);
         leaving.sweep_later();
         leaving.sweep();
         // The last look of the task has found nothing, and the task is not gone yet.
         let mut watch = Watch { of: Arc::downgrade(&leaving), is_over: false };
         watch.look();
         assert!(watch.is_over);
-        leaving.push(replaced());
+        leaving.extend([replaced()]);
         assert!(lock(&leaving.state).begin(), "the next one looks at it");
         drop(watch);
         assert!(!lock(&leaving.state).begin(), "and one is enough");
@@ -147,7 +149,7 @@ mod tests {
         let held = Generation::gone("tax");
         let call = Taken::of(&held);
         super::super::generation::replace(&held);
-        leaving.push(held);
+        leaving.extend([held]);
         for _ in 0..2 {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -29,6 +29,10 @@
 //! has not changed. A handle goes to what stands in the place of its plugin with its next `poll_ready`; calls that
 //! are in flight end where they began. What was replaced ends with its last call: its checks and its connections.
 //!
+//! A plugin that has to find its endpoints, or whose checks begin with `initial: unhealthy`, takes its place once a call
+//! can go somewhere. Until then, for 15 s at most, what stood there goes on to answer, if it has endpoints. Fixed endpoints
+//! take their place at once.
+//!
 //! A handler of axum calls a plugin by its name, and SIGHUP reads the file again. What is wrong with it is told, and
 //! the plugins stay as they were:
 //! ```no_run
@@ -127,6 +131,7 @@ mod strategy;
 mod terms;
 mod typed;
 mod upstream;
+mod warming;
 
 pub use self::{
     answer::{Answer, AnswerFuture, KeptOf},

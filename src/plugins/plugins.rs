@@ -111,6 +111,10 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// made anew; those that were registered in code stay. All are made before the first is replaced. Calls
     /// that are in flight end where they began, and handles stay valid.
     ///
+    /// Inside a runtime, one that has to find its endpoints takes its place [once it has](crate::plugins#replacing-plugins),
+    /// or 15 s later, if what stands there has some. Until then [`config`](Self::config), [`layers`](Self::layers) and the
+    /// like are about what stands there.
+    ///
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names every plugin that cannot be made, with the code of the first mistake:
     /// `PLUGIN_1008` for a transport that there is not, `REGISTRY_1907` if its factory failed or panicked,

@@ -19,13 +19,14 @@ use super::{
     connector::AnyConnector,
     endpoints::AnyDiscover,
     factory::Factories,
-    generation::{Generation, Made, refusal, shut_down},
+    generation::{Generation, Held, Made, refusal, shut_down},
     leaving::Leaving,
     names::Names,
     places,
     settings::without_effect,
-    slot::Place,
+    slot::{Place, Slot},
     strategy::Sessions,
+    warming,
 };
 use crate::{
     boxed::BoxUpstream,
@@ -61,6 +62,9 @@ struct Written {
 /// Makes the connector of a plugin that was registered in code.
 pub(super) type Make<Req, Res> =
     Box<dyn FnOnce(&PluginConfig, &Sections) -> Result<AnyConnector<Req, Res>, Error>>;
+
+/// Places, and what is to stand there later.
+type Coming<Req, Res> = Vec<(Place<Req, Res>, Held<Req, Res>)>;
 
 /// Another plugin, for a fallback.
 type Other<Req, Res> = BoxUpstream<Call<Req>, Reply<Res>>;
@@ -109,7 +113,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             let made =
                 self.make(&place, &plugin, &defaults, &written.settings, connector, &find)?;
             tell_without_effect(&plugin, &made);
-            self.leaving.push(place.core().put(Generation::new(plugin, defaults, made)));
+            self.leaving.extend([place.core().put(Generation::new(plugin, defaults, made))]);
             self.names.publish(vec![place], &[]);
             Ok(())
         })
@@ -137,34 +141,57 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
                 true => Generation::shut_down(name),
                 false => Generation::gone(name),
             };
-            self.leaving.push(slot.put(gone));
+            self.leaving.extend([slot.put(gone)]);
             Ok(true)
         })
     }
 
     /// Replaces the plugins of the config before with those of `config`. All are made before the first is
     /// replaced, so that a mistake changes nothing.
-    pub(super) fn apply(&self, config: Config) -> Result<(), Error> {
-        self.change(|written| {
+    pub(super) fn apply(self: &Arc<Self>, config: Config) -> Result<(), Error> {
+        let coming = self.change(|written| {
             self.check_open()?;
             self.replace(written, config)
-        })
+        })?;
+        for (place, next) in coming {
+            let (program, slot) = (Arc::downgrade(self), Arc::downgrade(place.core()));
+            warming::begin(next.clone(), move || {
+                let Some(slot) = slot.upgrade() else { return };
+                match program.upgrade() {
+                    Some(program) => program.comes(&slot, &next),
+                    // Handles outlive the program.
+                    None => drop(slot.comes(&next)),
+                }
+            });
+        }
+        Ok(())
     }
 
-    fn replace(&self, written: &mut Written, config: Config) -> Result<(), Error> {
+    /// What a slot has waited for takes its place.
+    fn comes(&self, slot: &Slot<Req, Res>, next: &Held<Req, Res>) {
+        // A change that runs code of others may end a runtime: then it stays where it is.
+        let _ = self.change(|_| {
+            self.leaving.extend(slot.comes(next));
+            Ok(())
+        });
+        self.names.tell();
+    }
+
+    /// Returns what is to come later.
+    fn replace(&self, written: &mut Written, config: Config) -> Result<Coming<Req, Res>, Error> {
         let is_told = config.is_read();
         let Config { defaults, plugins, log_level, security, .. } = config;
         // What was registered in code; all else is in the config, or leaves.
         let own = |name: &str| self.names.get(name).filter(|_| !written.names.contains(name));
         check(&plugins, &defaults, |name| fallback_of(own(name)))?;
-        let (settings, is_secured_anew) = self.settings(security, written)?;
+        let (settings, is_secured_anew) = written.settings.next(security)?;
         let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let is_same = *written.defaults == defaults;
         let defaults = if is_same { written.defaults.clone() } else { Arc::new(defaults) };
         let places: BTreeMap<&str, Place<Req, Res>> =
             plugins.iter().map(|plugin| (&*plugin.name, self.names.place(&plugin.name))).collect();
         let find = |name: &str| places.get(name).cloned().or_else(|| own(name));
-        let (mut made, mut mistakes) = (Vec::new(), Vec::new());
+        let (mut made, mut stays, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
         for plugin in &plugins {
             let Some(place) = places.get(&*plugin.name) else { continue };
             if own(&plugin.name).is_some() {
@@ -173,10 +200,17 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
                 mistakes.push(of_plugin(&plugin.name, error.message(text)));
                 continue;
             }
-            let known = self.names.get(&plugin.name).map(|place| place.core().current());
-            let is_same = known.is_some_and(|known| known.core().is_of(plugin, &defaults));
-            if is_same && !(is_secured_anew && plugin.transport == "exec") {
-                continue;
+            let is_same = |held: Held<Req, Res>| held.core().is_of(plugin, &defaults);
+            if self.names.get(&plugin.name).is_some()
+                && !(is_secured_anew && plugin.transport == "exec")
+            {
+                if is_same(place.core().latest()) {
+                    continue;
+                }
+                if is_same(place.core().current()) {
+                    stays.push(place.clone());
+                    continue;
+                }
             }
             match self.make(place, plugin, &defaults, &settings, None, &find) {
                 Ok(stack) => {
@@ -199,17 +233,19 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let removed: Vec<_> = written.names.difference(&names).cloned().collect();
         let left: Vec<_> = removed.iter().filter_map(|name| self.names.get(name)).collect();
         let added = made.iter().map(|(place, _)| place.clone()).collect();
-        for (place, next) in made {
-            self.leaving.push(place.core().put(next));
-        }
+        stays.iter().for_each(|place| place.core().expect(None));
+        // What is not allowed any more ends now.
+        let (later, now): (Vec<_>, Vec<_>) = made
+            .into_iter()
+            .partition(|(place, next)| !is_secured_anew && warming::waits(place.core(), next));
+        later.iter().for_each(|(place, next)| place.core().expect(Some(next.clone())));
+        self.leaving.extend(now.into_iter().map(|(place, next)| place.core().put(next)));
         self.names.publish(added, &removed);
-        for place in left {
-            let gone = Generation::gone(&place.core().name);
-            self.leaving.push(place.core().put(gone));
-        }
+        let gone = |place: &Place<Req, Res>| place.core().put(Generation::gone(&place.core().name));
+        self.leaving.extend(left.iter().map(gone));
         *written = Written { defaults, settings, names, is_closed: false };
         *lock(&self.log_level) = log_level;
-        Ok(())
+        Ok(later)
     }
 
     pub(super) fn shut_down(&self) {
@@ -221,9 +257,8 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     }
 
     fn close(&self) {
-        for slot in self.names.all() {
-            self.leaving.push(slot.put(Generation::shut_down(&slot.name)));
-        }
+        let shut_down = |slot: &Arc<Slot<Req, Res>>| slot.put(Generation::shut_down(&slot.name));
+        self.leaving.extend(self.names.all().iter().map(shut_down));
         self.names.tell();
     }
 
@@ -293,37 +328,6 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             Made::new(name, &sections, endpoints, connector, fallback, sessions)
         };
         made().map(Ok).map_err(|error| of_plugin(name, error))
-    }
-
-    /// What the transports go by, and whether that has changed.
-    #[cfg(all(feature = "process", unix))]
-    fn settings(
-        &self,
-        security: Option<crate::config::SecurityConfig>,
-        written: &Written,
-    ) -> Result<(Settings, bool), Error> {
-        use crate::allow::AllowList;
-
-        let allow = security.filter(|security| security.is_on()).map(|security| security.allow);
-        let before = written.settings.allowed.as_ref();
-        match (allow, before) {
-            (None, before) => Ok((Settings::default(), before.is_some())),
-            (Some(allow), Some(list)) if list.config() == allow => {
-                Ok((written.settings.clone(), false))
-            }
-            (Some(allow), _) => {
-                Ok((Settings { allowed: Some(AllowList::from_file(allow)?) }, true))
-            }
-        }
-    }
-
-    #[cfg(not(all(feature = "process", unix)))]
-    fn settings(
-        &self,
-        _: Option<crate::config::SecurityConfig>,
-        _: &Written,
-    ) -> Result<(Settings, bool), Error> {
-        Ok((Settings::default(), false))
     }
 }
 

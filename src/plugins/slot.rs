@@ -1,6 +1,7 @@
 use std::{
+    mem,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    sync::{Lease, Leases},
+    sync::{Lease, Leases, lock},
 };
 
 /// The place of a plugin, as each handle to it holds it.
@@ -31,6 +32,8 @@ pub(super) struct Slot<Req, Res> {
     /// Counts the generations, so that a handle sees by one load whether it has the current one.
     epoch: AtomicU64,
     current: ArcSwap<Held<Req, Res>>,
+    /// What is to stand here next, once it has found its endpoints.
+    coming: Mutex<Option<Held<Req, Res>>>,
     /// For calls by name.
     idle: Idle<Passage<Req, Res>>,
 }
@@ -39,7 +42,8 @@ impl<Req, Res> Slot<Req, Res> {
     pub(super) fn new(name: &Arc<str>) -> Arc<Self> {
         let current = ArcSwap::from_pointee(Generation::gone(name));
         let epoch = AtomicU64::new(0);
-        Arc::new(Self { name: name.clone(), epoch, current, idle: Idle::new() })
+        let (coming, idle) = (Mutex::default(), Idle::new());
+        Arc::new(Self { name: name.clone(), epoch, current, coming, idle })
     }
 
     #[inline]
@@ -52,8 +56,27 @@ impl<Req, Res> Slot<Req, Res> {
         Held::clone(&self.current.load())
     }
 
-    /// Puts another generation into its place. The one before ends with its last call.
+    /// What stands here, or is to.
+    pub(super) fn latest(&self) -> Held<Req, Res> {
+        lock(&self.coming).clone().unwrap_or_else(|| self.current())
+    }
+
+    /// Has `next` come later, or with `None` nothing more. What was to come before that never does.
+    pub(super) fn expect(&self, next: Option<Held<Req, Res>>) {
+        let before = mem::replace(&mut *lock(&self.coming), next);
+        before.iter().for_each(replace);
+    }
+
+    /// Puts what was expected into its place, if it still is, and returns what stood there.
+    pub(super) fn comes(&self, next: &Held<Req, Res>) -> Option<Held<Req, Res>> {
+        let is_next = |held: &mut Held<Req, Res>| Arc::ptr_eq(held.core(), next.core());
+        let next = lock(&self.coming).take_if(is_next)?;
+        Some(self.put(next))
+    }
+
+    /// Puts another generation into its place. The one before ends with its last call, and nothing else is expected.
     pub(super) fn put(&self, next: Held<Req, Res>) -> Held<Req, Res> {
+        self.expect(None);
         let before = self.current.swap(Arc::new(next));
         // Release: see `epoch`.
         self.epoch.fetch_add(1, Ordering::Release);

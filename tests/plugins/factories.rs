@@ -125,6 +125,9 @@ async fn endpoints_are_found_in_memory_and_in_a_file() {
     let path = std::env::temp_dir().join(format!("plugins-{}.json", std::process::id()));
     std::fs::write(&path, r#"[{"address":"c:1","tags":["blue"]},{"address":"d:1"}]"#).unwrap();
     plugins.apply(discover(json!({ "file": { "path": path }, "tags": ["blue"] }))).unwrap();
+    while plugins.config("tax").unwrap().discover.as_ref().unwrap().tags.is_empty() {
+        sleep(ms(10)).await;
+    }
     for n in 0..10 {
         plugins.call("tax", Call::new(n)).await.unwrap();
     }

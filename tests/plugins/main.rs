@@ -19,4 +19,5 @@ mod races;
 mod raw;
 mod sections;
 mod told;
+mod warming;
 mod world;

@@ -204,7 +204,10 @@ impl BalanceSection {
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         self.hash.mistakes(&mut mistakes);
-        self.sessions().unwrap_or_else(|| self.sticky.clone()).mistakes(&mut mistakes);
+        self.sticky.mistakes(&mut mistakes);
+        if self.session_timeout == Some(Duration::ZERO) && self.sessions().is_some() {
+            mistakes.push("`session_timeout` is 0s, but must be longer".to_owned());
+        }
         let of_config = self.config.validate();
         if mistakes.is_empty() {
             return of_config;

@@ -15,8 +15,12 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FadeIn {
-    /// How long it takes until it has all of its keys. Zero is at once. At the end it gets `exponent / window` of them in
-    /// a second, 8 % with the defaults: it must be able to learn as many beside its load. Default: 30 s.
+    /// How long it takes until it has all of its keys. Zero is at once. Default: 30 s.
+    ///
+    /// At the end it gets `exponent / window` of its keys in a second, 8 % with the defaults, and must be able to learn as
+    /// many beside its load. To learn 960 keys that take 200 ms each, it is busy with 16 calls more than in the long run, and
+    /// with 32 if they take 400 ms. If that is more than it can do at once, calls queue up there: take a longer
+    /// window, or an exponent of 1, with which it is two fifths of that.
     pub window: Duration,
     /// Above 1, it gets few keys at first and many at the end; 1 is evenly. Not above 0 is taken for 1.
     /// Default: 2.5.
@@ -35,8 +39,44 @@ impl FadeIn {
         if elapsed >= self.window {
             return 1.0;
         }
-        let exponent = if self.exponent > 0.0 { self.exponent } else { 1.0 };
-        (elapsed.as_secs_f64() / self.window.as_secs_f64()).powf(exponent).clamp(0.0, 1.0)
+        self.part(elapsed).powf(self.exponent()).clamp(0.0, 1.0)
+    }
+
+    /// After what time a newcomer has this share.
+    pub(crate) fn share_after(&self, share: f64) -> Duration {
+        if share <= 0.0 {
+            return Duration::ZERO;
+        }
+        self.window.mul_f64(share.min(1.0).powf(self.exponent().recip()))
+    }
+
+    /// The share of its keys that an endpoint knows after `elapsed`, if it has had all of them since then: it learns as
+    /// many in a second as a newcomer has to at most.
+    pub(crate) fn learned(&self, elapsed: Duration) -> f64 {
+        if elapsed >= self.learns_in() {
+            return 1.0;
+        }
+        let (part, exponent) = (self.part(elapsed), self.exponent());
+        (part * exponent).max(part.powf(exponent)).clamp(0.0, 1.0)
+    }
+
+    /// After what time that is all of them.
+    pub(crate) fn learns_in(&self) -> Duration {
+        self.window.div_f64(self.exponent().max(1.0))
+    }
+
+    /// After what time it knows this share of them.
+    pub(crate) fn learned_after(&self, share: f64) -> Duration {
+        let (share, exponent) = (share.clamp(0.0, 1.0), self.exponent());
+        self.window.mul_f64((share / exponent).min(share.powf(exponent.recip())))
+    }
+
+    fn exponent(&self) -> f64 {
+        if self.exponent > 0.0 { self.exponent } else { 1.0 }
+    }
+
+    fn part(&self, elapsed: Duration) -> f64 {
+        elapsed.as_secs_f64() / self.window.as_secs_f64()
     }
 
     /// Whether a key with `hash` has moved to a newcomer that has `share` of its keys.
@@ -76,6 +116,27 @@ mod tests {
             prop_assert!((0.0..=1.0).contains(&earlier) && earlier <= later);
             prop_assert!(!FadeIn::has_moved(hash, earlier) || FadeIn::has_moved(hash, later));
             prop_assert_eq!(share(window), 1.0);
+        }
+
+        #[test]
+        fn what_is_known_is_at_least_what_a_newcomer_has_and_each_time_is_that_of_its_share(
+            elapsed in 0..60_000_u64,
+            window in 1..40_000_u64,
+            exponent in prop_oneof![-1.0..4.0, Just(f64::INFINITY), Just(f64::NAN), Just(1e-300)],
+            share in prop_oneof![0.0..=1.0, Just(0.0), Just(1.0)],
+        ) {
+            let fade_in = FadeIn { window: Duration::from_millis(window), exponent };
+            let elapsed = Duration::from_millis(elapsed);
+            prop_assert!(fade_in.learned(elapsed) >= fade_in.share(elapsed));
+            prop_assert_eq!(fade_in.learned(fade_in.learns_in()), 1.0);
+            for after in [fade_in.share_after(share), fade_in.learned_after(share)] {
+                prop_assert!(after <= fade_in.window);
+            }
+            // Of others a nanosecond is much.
+            if window >= 1_000 && (0.3..4.0).contains(&exponent) {
+                prop_assert!((fade_in.share(fade_in.share_after(share)) - share).abs() < 1e-3);
+                prop_assert!((fade_in.learned(fade_in.learned_after(share)) - share).abs() < 1e-3);
+            }
         }
     }
 }

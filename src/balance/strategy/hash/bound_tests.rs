@@ -89,6 +89,7 @@ async fn a_key_that_a_newcomer_has_no_room_for_or_is_not_free_for_goes_where_it_
         let strategy = by_number(scheme, fade_in).with_bounded_load(BoundedLoad::default());
         let all = endpoints(1..13);
         let old = strategy.table(&all[..8], Some(&strategy.table(&[], None)));
+        advance(fade_in.window).await;
         let first = strategy.table(&all[..10], Some(&old));
         advance(Duration::from_secs(20)).await;
         let second = strategy.table(&all, Some(&first));

@@ -9,7 +9,7 @@ use super::{
     super::Strategy,
     fade_tests::{ByNumber, Members, WINDOW, by_number, paused, scattered},
     tests::choose,
-    waves::since,
+    waves::has_all,
     *,
 };
 use crate::{member::Member, rules::hash::FadeIn, time::Instant};
@@ -71,11 +71,11 @@ impl World<'_> {
         (0..KEYS).map(|key| used[choose(self.strategy, table, &used, key)].clone()).collect()
     }
 
-    /// Since when each that is in use is a newcomer.
-    fn began(&self) -> BTreeMap<String, Option<Instant>> {
+    /// When each that is in use has all of its keys.
+    fn has_all(&self) -> BTreeMap<String, Option<Instant>> {
         let used = self.used();
-        let began = since(&self.table.waves, &used);
-        used.iter().map(|member| member.key().to_owned()).zip(began).collect()
+        let has_all = has_all(&self.table.waves, &used);
+        used.iter().map(|member| member.key().to_owned()).zip(has_all).collect()
     }
 
     /// Those whose keys may leave, and those that keys may come to; `None` is nothing that was to be seen.
@@ -84,9 +84,9 @@ impl World<'_> {
         match event {
             Event::Join(count) => {
                 let joined = spare.split_off(spare.len().saturating_sub(count));
-                self.all.extend(joined);
+                self.all.extend(joined.iter().cloned());
                 self.all.sort_by(|one, other| one.key().cmp(other.key()));
-                Some((Vec::new(), Vec::new()))
+                Some((used, joined))
             }
             Event::Leave(index) => {
                 let gone = self.all.remove(index.index(self.all.len()));
@@ -135,12 +135,12 @@ proptest! {
                     Event::Join(_) => APART,
                     _ => Duration::ZERO,
                 };
-                let (before, began) = (world.homes(&world.table), world.began());
+                let (before, has_all) = (world.homes(&world.table), world.has_all());
                 advance(wait).await;
                 world.renew();
                 let waited = world.homes(&world.table);
                 for (from, to) in before.iter().zip(&waited).filter(|(a, b)| !Arc::ptr_eq(a, b)) {
-                    let (left, joined) = (began[from.key()], began[to.key()]);
+                    let (left, joined) = (has_all[from.key()], has_all[to.key()]);
                     prop_assert!(joined > left, "{told}: only to what came later");
                 }
                 let Some((from, to)) = world.happens(event, &mut spare) else { continue };

@@ -14,7 +14,7 @@ use super::{
     portions::Portions,
     scheme::HashScheme,
     total::Total,
-    waves::{Waves, layers, newest_first, since},
+    waves::{Before, Pace, STEPS, Waves, has_all, layers, newest_first},
 };
 use crate::{
     key::Key,
@@ -42,8 +42,13 @@ use crate::{
 ///
 /// *Fade-in.* An endpoint that joins gets its keys [little by little](FadeIn), so that its cache is warm when it
 /// has all of them; those that have yet to move stay where they were, and those that it has no room for by the bound go
-/// back there. Endpoints that leave are gone at once. The first endpoints of a set are no newcomers. Default: within
-/// 30 s.
+/// back there. Endpoints that leave are gone at once. Default: within 30 s.
+///
+/// That protects what the others have learned. The first endpoints of a set have learned nothing yet, nor have
+/// others the keys of those that have left: of these keys, one that joins gets its part at once. The others are taken to
+/// learn as fast as a newcomer has to at the end of its window, all within 12 s with the defaults. So the endpoints of a
+/// set that comes in parts, or comes back, share its keys from the start. The window of an endpoint begins when calls can
+/// first go to it: once it is healthy, and has weight.
 ///
 /// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints, or an
 /// operator's; a slow start of the balancer does not count.
@@ -131,8 +136,8 @@ pub struct ConsistentHashTable {
     /// Those that have a part of the lookup, with their weights.
     universe: Box<[(Arc<Member>, u32)]>,
     pub(super) waves: Waves,
-    /// When the wave of each of the members began.
-    began: Box<[Option<Instant>]>,
+    /// When each of the members has all of its keys, of those that are newcomers to the others.
+    has_all: Box<[Option<Instant>]>,
     pub(super) shares: Shares,
     portions: Portions,
     total: Total,
@@ -151,25 +156,25 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
         all: &[Arc<Member>],
         before: Option<&Self::Table>,
     ) -> Self::Table {
-        let (now, window) = (time::now(), self.fade_in.window);
-        let waves = match before {
-            Some(before) => before.waves.next(all, window, now),
-            None => Waves::default().next(all, window, now),
-        };
-        let began = since(&waves, members);
-        let newest_first = newest_first(&began);
-        let share = |began: &Instant| self.fade_in.share(now.saturating_duration_since(*began));
+        let pace = Pace::new(self.fade_in, time::now());
+        let last = before.map(|before| {
+            let ConsistentHashTable { waves, members, has_all, .. } = before;
+            Before { waves, members, has_all }
+        });
+        let waves = Waves::next(last, members, all, &pace);
+        let has_all = has_all(&waves, members);
+        let newest_first = newest_first(&has_all);
         let shares = match newest_first.is_empty() {
             true => Shares::default(),
             false => Shares {
-                of: began.iter().map(|began| began.as_ref().map_or(1.0, share)).collect(),
-                waves: newest_first.iter().map(share).collect(),
+                of: has_all.iter().map(|at| pace.share(*at)).collect(),
+                waves: newest_first.iter().map(|at| pace.share(Some(*at))).collect(),
             },
         };
         let universe = self.universe(members, all);
-        let kept = before.and_then(|before| before.kept(members, &universe, &began));
+        let kept = before.and_then(|before| before.kept(members, &universe, &has_all));
         let lookup = kept.unwrap_or_else(|| {
-            Lookup::new(self.scheme, members, &universe, &layers(&began, &newest_first))
+            Lookup::new(self.scheme, members, &universe, &layers(&has_all, &newest_first))
         });
         let portions = Portions::new(members, &shares);
         let works = self.bound.is_some() && self.bounded_by == BoundedBy::Occupancy;
@@ -177,7 +182,7 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
         members.iter().for_each(|member| member.set_measure(measure));
         let total = Total::new(self.bounded_by, members);
         let members = members.into();
-        ConsistentHashTable { lookup, members, universe, waves, began, shares, portions, total }
+        ConsistentHashTable { lookup, members, universe, waves, has_all, shares, portions, total }
     }
 
     fn renew_after(&self, table: &Self::Table) -> Option<Duration> {
@@ -188,9 +193,6 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
         table.total.look(&table.members)
     }
 }
-
-/// In how many steps a newcomer gets its keys.
-const STEPS: u32 = 32;
 
 impl<K> ConsistentHash<K> {
     /// `None` if the request has no key.
@@ -227,7 +229,7 @@ impl ConsistentHashTable {
         &self,
         members: &[Arc<Member>],
         universe: &[(Arc<Member>, u32)],
-        began: &[Option<Instant>],
+        has_all: &[Option<Instant>],
     ) -> Option<Lookup> {
         let is_same = |one: &Arc<Member>, other: &Arc<Member>| Arc::ptr_eq(one, other);
         let is_same_universe = self.universe.len() == universe.len()
@@ -242,7 +244,7 @@ impl ConsistentHashTable {
         let is_same_members = self.members.len() == members.len()
             && self.members.iter().zip(members).all(|(one, other)| is_same(one, other));
         match is_same_members {
-            true if self.lookup.is_ring() || *self.began == *began => Some(self.lookup.clone()),
+            true if self.lookup.is_ring() || *self.has_all == *has_all => Some(self.lookup.clone()),
             true => None,
             false => self.lookup.for_others(universe, members),
         }

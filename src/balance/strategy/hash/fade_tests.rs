@@ -114,6 +114,7 @@ proptest! {
         paused(async {
             let mut alone = World::new(&strategy, old.clone());
             let mut both = World::new(&strategy, old);
+            advance(WINDOW).await;
             alone.becomes(alone.with(&first));
             both.becomes(both.with(&first));
             let first_at = time::now();
@@ -164,6 +165,7 @@ proptest! {
         let [old, first, second] = scattered([counts.0, counts.1, counts.2], order);
         paused(async {
             let mut world = World::new(&strategy, old);
+            advance(WINDOW).await;
             world.becomes(world.with(&first));
             advance(Duration::from_secs(5)).await;
             world.becomes(world.with(&second));
@@ -192,6 +194,7 @@ proptest! {
         paused(async {
             let members = endpoints(1..4);
             let mut world = World::new(&strategy, members[..2].to_vec());
+            advance(fade_in.window).await;
             world.becomes(members.clone());
             let (start, mut shares) = (time::now(), vec![world.table.shares.of[2]]);
             while let Some(after) = strategy.renew_after(&world.table) {

@@ -6,6 +6,8 @@ mod bound_tests;
 mod bounded_by;
 #[cfg(all(test, feature = "test-util"))]
 mod change_tests;
+#[cfg(all(test, feature = "test-util"))]
+mod cold_tests;
 mod consistent_hash;
 #[cfg(all(test, feature = "test-util"))]
 mod fade_tests;

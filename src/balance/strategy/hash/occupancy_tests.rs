@@ -124,6 +124,7 @@ async fn a_newcomer_without_keys_takes_no_room_from_the_others() {
         let homes = || (0..300).map(|key| choose(&strategy, &first, &members[..5], key));
         // As much as each may have, or a call less.
         let _busy: Vec<_> = members[..5].iter().flat_map(|member| calls(member, 7)).collect();
+        advance(Duration::from_secs(30)).await;
         let scaled_up = strategy.table(&members, Some(&first));
         for (key, home) in homes().enumerate() {
             assert_eq!(choose(&strategy, &scaled_up, &members, key as u64), home, "{scheme:?}");

@@ -143,6 +143,7 @@ async fn newcomers_get_their_keys_little_by_little_and_none_comes_back() {
         table = strategy.table(&all[..8], Some(&table));
         assert_eq!(strategy.renew_after(&table), None, "the first are no newcomers");
         let old: Vec<_> = (0..4_000).map(|key| choose(&strategy, &table, &all[..8], key)).collect();
+        tokio::time::advance(fade_in.window).await;
         table = strategy.table(&all[..10], Some(&table));
         let start = time::now();
         let mut homes: HashMap<u64, Vec<usize>> = HashMap::new();
