@@ -104,7 +104,6 @@ async fn an_endpoint_that_joins_gets_its_keys_over_the_window_without_any_other_
     let handle = balance.handle();
     let service = balance.layer(farm.clone());
     let before = homes(&service).await;
-    sleep(fade_in.window).await;
     endpoints.insert(keys[9].as_str()).unwrap();
     settle().await;
     let newcomers = |homes: &[String]| homes.iter().filter(|home| **home == keys[9]).count();

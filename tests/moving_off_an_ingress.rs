@@ -43,8 +43,6 @@ where
             connect_fn(|_: &Endpoint| service_fn(async |_: Request<()>| Ok::<_, BoxError>(()))),
         );
     drop(balance.ready_pick(&request("any")).await.unwrap());
-    // The first have learned their keys.
-    tokio::time::sleep(Duration::from_secs(60)).await;
     endpoints.replace(hosts.iter().map(endpoint).collect::<Vec<_>>()).unwrap();
     for _ in 0..10 {
         tokio::task::yield_now().await;

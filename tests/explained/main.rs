@@ -441,7 +441,6 @@ mod by_a_key {
                 by_body(scheme).with_fade_in(fade_in).with_bounded_load(BoundedLoad::new(1.25));
             let mut stack = over!(BalanceLayer::new(endpoints.clone(), strategy).explained(1.0));
             ask(&mut stack, 0).await.unwrap();
-            sleep(fade_in.window).await;
             endpoints.insert("a:4").unwrap();
             sleep(Duration::from_secs(15)).await;
             let (mut told, mut moved) = (Vec::new(), 0);

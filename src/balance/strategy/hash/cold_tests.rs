@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    member::{Member, Reason},
+    member::{Flight, Member, Reason},
     rules::hash::FadeIn,
 };
 
@@ -73,6 +73,24 @@ async fn the_endpoints_of_a_set_that_comes_one_by_one_share_its_keys_at_once() {
         table = strategy.table(&members, Some(&table));
         let fresh = strategy.table(&members, None);
         assert_eq!(homes(&strategy, &table, &members), homes(&strategy, &fresh, &members));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_the_first_call_finds_know_their_keys() {
+    for scheme in SCHEMES {
+        let strategy = by_number(scheme, LINEAR);
+        let all = endpoints(1..6);
+        let table = strategy.table(&all[..4], Some(&strategy.table(&[], None)));
+        drop(Flight::begin_elsewhere(all[0].clone()));
+        let mut table = strategy.table(&all, Some(&table));
+        let fresh = strategy.table(&all, None);
+        let at_last = homes(&strategy, &fresh, &all);
+        let lack = |table: &_| lacks(&homes(&strategy, table, &all), &at_last, &all[4]);
+        assert_eq!(lack(&table), 1.0, "{scheme:?}");
+        advance(WINDOW / 2).await;
+        table = strategy.table(&all, Some(&table));
+        assert!((0.3..0.7).contains(&lack(&table)), "{scheme:?}: {}", lack(&table));
     }
 }
 
@@ -189,7 +207,7 @@ async fn the_first_newcomer_keeps_the_keys_of_those_that_have_left_when_another_
 
 #[tokio::test(start_paused = true)]
 async fn however_many_come_there_are_few_waves() {
-    let strategy = by_number(HashScheme::default(), FadeIn::default());
+    let strategy = by_number(SCHEMES[0], FadeIn::default());
     let all = endpoints(1..121);
     let mut table = strategy.table(&all[..2], Some(&strategy.table(&[], None)));
     for (wait, from) in [(100, 3), (1, 61)] {

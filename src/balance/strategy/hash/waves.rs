@@ -21,6 +21,8 @@ pub(super) struct Waves {
     members: Arc<[Arc<Member>]>,
     /// One for each of them.
     since: Arc<[Option<Since>]>,
+    /// Whether there was a call.
+    is_tried: bool,
 }
 
 /// When a member has what it is to have.
@@ -103,6 +105,13 @@ impl Waves {
             Some(before) => before.waves.of(all).map(|of| of.map(|of| of.at(pace.now))).collect(),
             None => vec![None; all.len()],
         };
+        let was_tried = before.is_some_and(|before| before.waves.is_tried);
+        let has_calls = |of: Before<'_>| of.members.iter().any(|member| member.calls() > 0);
+        let is_tried = was_tried || before.is_some_and(has_calls);
+        if is_tried && !was_tried {
+            // Those that the first call found may have served others before, or this program before it was started anew.
+            since.iter_mut().flatten().for_each(|of| of.knows_all = None);
+        }
         let places: Vec<_> = indices(all, members).flatten().collect();
         let (stay, warm) = match before {
             Some(before) => remain(before, members, &places, &mut since, pace),
@@ -127,7 +136,7 @@ impl Waves {
             let newcomer = Since { has_all, knows_all: pace.knows_all(0.0) };
             newcomers.into_iter().for_each(|place| since[place] = Some(newcomer));
         }
-        Self { members: all.into(), since: since.into() }
+        Self { members: all.into(), since: since.into(), is_tried }
     }
 
     /// What is known of each of `members`.
