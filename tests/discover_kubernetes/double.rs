@@ -35,6 +35,8 @@ pub struct Asked {
     pub query: BTreeMap<String, String>,
     pub token: Option<String>,
     pub accept: Option<String>,
+    /// Names and values of the headers that say which user it is for.
+    pub acts_as: Vec<(String, String)>,
 }
 
 impl Asked {
@@ -437,12 +439,17 @@ impl Server {
             let value = request.headers().get(name)?;
             Some(value.to_str().unwrap().to_owned())
         };
+        let acts_as = request.headers().iter().filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix("impersonate-")?;
+            Some((unescape(name), String::from_utf8(value.as_bytes().to_vec()).unwrap()))
+        });
         let asked = Asked {
             at: Instant::now(),
             path: unescape(request.uri().path()),
             query: query.collect(),
             token: header("authorization").map(|of| of.trim_start_matches("Bearer ").to_owned()),
             accept: header("accept"),
+            acts_as: acts_as.collect(),
         };
         self.arrives().await;
         self.state.lock().unwrap().asked.push(asked.clone());

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) book: Book,
-    /// The name that the Service stands for, if it has no slices.
+    /// The name that the Service stands for, if it has no endpoints.
     pub(super) external: Option<Endpoint>,
     /// Up to which all is known. Only the server knows what it means.
     pub(super) version: String,
@@ -25,6 +25,10 @@ pub(super) struct Known {
     silent: u32,
     /// Until then a set may lack endpoints since the cluster is not well, as after it was cut off.
     pub(super) unsure_until: Option<Instant>,
+    /// What was told last.
+    told: Option<EndpointSet>,
+    /// What is wrong with it, which is told next.
+    pub(super) problem: Option<Error>,
 }
 
 impl Known {
@@ -33,8 +37,11 @@ impl Known {
         let (version, is_new) = match event {
             Event::Put(mut slice) => {
                 let version = slice.metadata.resource_version.take();
-                self.external = None;
-                (version, self.book.put(*slice, query)?)
+                let is_new = self.book.put(*slice, query)?;
+                if !self.book.is_empty() {
+                    self.external = None;
+                }
+                (version, is_new)
             }
             Event::Deleted(of) => {
                 let is_new = self.book.delete(&of);
@@ -64,10 +71,6 @@ impl Known {
 
     /// What is known, as an answer. After events it is certain, unless something else is not.
     pub(super) fn told(&mut self, is_by_events: bool) -> Result<Observation, Error> {
-        if let Some(problem) = self.book.problem() {
-            let text = format!("no endpoint of the Service can be used: {problem}");
-            return Err(Error::failed(Kind::InvalidConfig).message(text));
-        }
         let set = match &self.external {
             Some(external) if self.book.is_empty() => {
                 EndpointSet::new([external.clone()], &*self.version)?
@@ -76,10 +79,19 @@ impl Known {
         };
         let now = time::now();
         self.unsure_until = self.unsure_until.filter(|until| now < *until);
+        let is_certain = is_by_events && self.unsure_until.is_none();
+        if let Some(problem) = self.book.problem() {
+            let text = format!("no endpoint of the Service can be used: {problem}");
+            let error = Error::failed(Kind::InvalidConfig).message(text);
+            let has_left = |told: &EndpointSet| told.iter().any(|of| set.get(of.key()).is_none());
+            if !is_certain || !self.told.as_ref().is_some_and(has_left) {
+                return Err(error);
+            }
+            // What has left leaves all the same, and then it is told what is wrong.
+            self.problem = Some(error);
+        }
+        self.told = Some(set.clone());
         let observation = Observation::of(set);
-        Ok(match is_by_events && self.unsure_until.is_none() {
-            true => observation.certain(),
-            false => observation,
-        })
+        Ok(if is_certain { observation.certain() } else { observation })
     }
 }
