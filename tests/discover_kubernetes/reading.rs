@@ -680,6 +680,37 @@ async fn what_may_be_listed_and_not_watched_is_listed_every_30_seconds() {
     assert_eq!((double.lists(), handle.last_error().is_none()), (lists, true));
 }
 
+#[tokio::test(start_paused = true)]
+async fn where_only_lists_get_through_they_are_asked_for_all_the_same() {
+    for is_held in [true, false] {
+        let double = Double::start().await;
+        double.web("web-1", &[("a", Pod::Ready)]);
+        let fails = |fails: bool| match is_held {
+            true => double.holds_watches(fails),
+            false => double.refuses_watches(fails.then_some((504, "Timeout"))),
+        };
+        fails(true);
+        let endpoints = kubernetes(&double).service("web").unwrap();
+        let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+        expect(&mut sets, &["a"]).await;
+        for number in 0..5 {
+            let uid = format!("b{number}");
+            double.web("web-2", &[(&uid, Pod::Ready)]);
+            assert!(expect(&mut sets, &["a", &uid]).await < secs(100), "{is_held} {number}");
+            tokio::time::sleep(secs(120)).await;
+        }
+        while handle.last_error().is_none() {
+            tokio::time::sleep(secs(1)).await;
+        }
+        assert!(double.asked().len() < 150, "{}", double.asked().len());
+        fails(false);
+        tokio::time::sleep(secs(60)).await;
+        double.web("web-2", &[("c", Pod::Ready)]);
+        assert!(expect(&mut sets, &["a", "c"]).await < ms(200));
+        assert!(handle.last_error().is_none());
+    }
+}
+
 /// Slices of a port with another name.
 fn other_port(name: &str, pods: &[(&str, &str)]) -> Value {
     let pods = pods.iter().map(|(uid, host)| pod(uid, host, Pod::Ready)).collect();

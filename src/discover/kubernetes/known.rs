@@ -1,16 +1,22 @@
 //! What is known of a Service, and what is told of it.
 
+use std::time::Duration;
+
 use super::{
     super::{set::EndpointSet, watch::Observation},
     book::{Book, TooMany},
     event::Event,
     query::KubernetesQuery,
+    server::Failure,
 };
 use crate::{
     endpoint::Endpoint,
     error::{Error, Kind},
     time::{self, Instant},
 };
+
+/// How long it is tried to open a watch before all is listed anew.
+const SHUT: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -23,6 +29,8 @@ pub(super) struct Known {
     pub(super) can_resume: bool,
     /// How many watches from `version` on, one after the other, were over without a word.
     silent: u32,
+    /// Since when no watch begins.
+    pub(super) shut_since: Option<Instant>,
     /// Until then a set may lack endpoints since the cluster is not well, as after it was cut off.
     pub(super) unsure_until: Option<Instant>,
     /// What was told last.
@@ -59,7 +67,7 @@ impl Known {
     /// All is listed, up to a version.
     pub(super) fn list(&mut self, book: Book, external: Option<Endpoint>, version: String) {
         (self.book, self.external, self.version) = (book, external, version);
-        self.silent = 0;
+        (self.silent, self.shut_since) = (0, None);
     }
 
     /// A watch broke, or has ended at once. It can go on where it stood; but if it does so without a word once more, that
@@ -67,6 +75,16 @@ impl Known {
     pub(super) fn cut(&mut self, has_told: bool) {
         self.silent = if has_told { 0 } else { self.silent.saturating_add(1) };
         self.can_resume = self.silent < 2;
+    }
+
+    /// A watch does not begin. What must not be watched may be listed; and so may what is asked for on a way that lets
+    /// nothing through but lists, as one that holds an answer back until there is more of it. Another failure may be about
+    /// the version, which would be asked for without an end.
+    pub(super) fn not_opened(&mut self, failure: &Failure) {
+        let now = time::now();
+        let since = *self.shut_since.get_or_insert(now);
+        let is_shut = !failure.is_of_all() && now.saturating_duration_since(since) >= SHUT;
+        self.can_resume = failure.may_pass() && !failure.is_denied() && !is_shut;
     }
 
     /// What is known, as an answer. After events it is certain, unless something else is not.

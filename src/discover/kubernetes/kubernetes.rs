@@ -38,7 +38,7 @@ use crate::error::{Error, Kind};
 /// |---|---|
 /// | an endpoint leaves a slice, or a slice is deleted | that endpoint leaves at once |
 /// | the server ends the watch, as it does every few minutes | stay; the watch goes on where it stood |
-/// | the connection breaks, the server does not answer, or answers an error | stay; the watch goes on where it stood |
+/// | the connection breaks, the server does not answer, or answers an error | stay; the watch goes on where it stood. If none begins for 30 s, as through a proxy that holds back what has no end, they are listed anew |
 /// | the version is not kept any more (410) | stay; they are listed anew, and only differences are told. If more than half are missing, they stay for [`removal_grace`](super::super::WatchConfig::removal_grace) |
 /// | a slice cannot be read | its endpoints stay as they were; those of other slices follow |
 /// | the port is in a slice no more | its endpoints stay as they were, as long as they are in it |

@@ -73,6 +73,14 @@ impl Failure {
         self.status == Some(StatusCode::FORBIDDEN)
     }
 
+    /// Whether there is no server, or it has too much to do: nothing else is answered either, or should be asked for.
+    pub(super) fn is_of_all(&self) -> bool {
+        match self.status {
+            Some(status) => status == StatusCode::TOO_MANY_REQUESTS,
+            None => !self.error.is_timeout(),
+        }
+    }
+
     /// Whether the same may be answered later: there is no answer, or one that is not about what was asked for.
     pub(super) fn may_pass(&self) -> bool {
         self.status.is_none_or(|status| may_pass(status.as_u16().into()))

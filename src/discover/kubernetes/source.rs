@@ -266,15 +266,16 @@ impl KubernetesService {
                 },
             };
             match self.open(after).await {
-                Ok(stream) => state.phase = Phase::Open(Box::new(stream)),
+                Ok(stream) => {
+                    lock(&self.known).shut_since = None;
+                    state.phase = Phase::Open(Box::new(stream));
+                }
                 Err(failure) if failure.is_expired() && after == After::List => {
                     return Err(self.forgets());
                 }
                 Err(failure) if failure.is_expired() => return self.list(state).await,
                 Err(failure) => {
-                    // Otherwise it may be about the version, which would be asked for without an end. And what
-                    // must not be watched may be listed.
-                    lock(&self.known).can_resume = failure.may_pass() && !failure.is_denied();
+                    lock(&self.known).not_opened(&failure);
                     return Err(failure.into());
                 }
             }
