@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
 use futures::{FutureExt, StreamExt};
@@ -139,6 +139,70 @@ impl Source for Shaky {
     }
 }
 
+/// Tells as many endpoints as there are now, counts how often it was asked, and does not answer beyond 99.
+#[derive(Clone, Default)]
+struct Counted {
+    endpoints: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Source for Counted {
+    type State = ();
+
+    fn name(&self) -> String {
+        "the counted one".to_owned()
+    }
+
+    async fn observe(&self, _: &mut ()) -> Result<Observation, BoxError> {
+        self.asked.fetch_add(1, SeqCst);
+        tokio::time::sleep(secs(1)).await;
+        match self.endpoints.load(SeqCst) {
+            100.. => Err("it is away".into()),
+            count => {
+                let all = (0..count).map(|number| at(&format!("c-{number}")));
+                Ok(Observation::of(EndpointSet::new(all, "")?).again_after(secs(600)))
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_nothing_watches_is_asked_each_time_and_one_that_is_watched_is_not() {
+    let backend = Counted::default();
+    let provider = Provider::watching(Watched::new(backend.clone()));
+    let is = |count| backend.endpoints.store(count, SeqCst);
+    let list = async || provider.list(secs(5)).await.map(|set| set.len());
+    is(3);
+    assert_eq!(list().await.unwrap(), 3);
+    // Few, none, and others: nothing is in use that would be kept.
+    for count in [4, 1, 0, 5] {
+        tokio::time::sleep(secs(60)).await;
+        is(count);
+        assert_eq!(list().await.unwrap(), count);
+        assert_eq!(provider.health_all(secs(5)).await.unwrap().len(), count);
+    }
+    assert_eq!(provider.health("c-4", secs(5)).await.unwrap(), Some(Status::Unknown));
+    assert_eq!(backend.asked.load(SeqCst), 5, "once for what is asked in a row");
+    // What it told last, if it tells nothing; and that it is away is told as well.
+    tokio::time::sleep(secs(60)).await;
+    is(100);
+    assert_eq!(list().await.unwrap(), 5);
+    assert!(provider.connection_info().failures > 0);
+    is(7);
+    let mut sets = provider.discover();
+    while sets.next().await.unwrap().len() != 7 {}
+    let asked = backend.asked.load(SeqCst);
+    is(8);
+    assert_eq!(list().now_or_never().unwrap().unwrap(), 7, "that of the watch");
+    assert_eq!(backend.asked.load(SeqCst), asked);
+    // Many that list at once ask once.
+    drop(sets);
+    settle().await;
+    let lists = futures::future::join_all((0..10).map(|_| list())).await;
+    assert!(lists.into_iter().all(|count| count.unwrap() == 8));
+    assert_eq!(backend.asked.load(SeqCst), asked + 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_several_the_failing_one_is_named_and_the_others_are_told() {
     let fails = Arc::new(AtomicBool::new(true));
@@ -212,6 +276,36 @@ async fn events_tell_what_comes_and_goes_once_whatever_the_number_of_users() {
         users[0].next().await.unwrap();
     }
     assert_eq!(provider.events(usize::MAX).len(), 1_024);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_tell_of_no_endpoint_that_it_went_because_another_user_looks() {
+    let list = Memory::new([at("a"), at("b")]).unwrap();
+    let provider = Provider::new("a list", list.clone());
+    provider.register(at("own")).unwrap();
+    let mut first = provider.discover();
+    while keys(&first.next().await.unwrap()) != ["a", "b", "own"] {}
+    let before = provider.events(100).len();
+    // It has all at once, as the other one.
+    let mut second = provider.discover();
+    assert_eq!(keys(&second.next().await.unwrap()), ["a", "b", "own"]);
+    assert!(second.next().now_or_never().is_none(), "it is the same");
+    assert_eq!(provider.events(100).len(), before);
+    // One user takes what is registered and what is found, and then the other.
+    provider.register(at("new")).unwrap();
+    list.insert(at("c")).unwrap();
+    let all = ["a", "b", "c", "new", "own"];
+    for sets in [&mut first, &mut second] {
+        while keys(&sets.next().await.unwrap()) != all {}
+    }
+    let events = provider.events(100);
+    let events: Vec<_> =
+        events[before..].iter().map(|of| (of.kind, &**of.endpoint.as_ref().unwrap())).collect();
+    use ProviderEventKind::{EndpointUp, Registered};
+    assert_eq!(events[0], (Registered, "new"));
+    let mut ups = events[1..].to_vec();
+    ups.sort_by_key(|(_, key)| *key);
+    assert_eq!(ups, [(EndpointUp, "c"), (EndpointUp, "new")]);
 }
 
 #[test]

@@ -215,3 +215,86 @@ async fn a_token_file_that_is_not_there_is_told() {
     assert!(format!("{error:#}").contains("/none/token"), "{error:#}");
     assert!(double.asked().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_user_of_a_kubeconfig_may_act_as_another() {
+    let (double, files) = (Double::start().await, Files::new());
+    double.web("web-1", &[("a", Pod::Ready)]);
+    double.asks_for_tokens(&["good"]);
+    let server = format!("server: \"{}\"", double.url());
+    let with = |user: &str| {
+        KubernetesConfig::default().with_kubeconfig_path(kubeconfig(&files, &server, user))
+    };
+    let whole = "token: good, as: \"Zoë@example.com\", as-uid: u-1, as-groups: [devs, \"system:a b\"], \
+                 as-user-extra: {example.com/Team: [tax, vat], scopes: [\"\"], none: null}";
+    let mut sets = Kubernetes::new(with(whole)).unwrap().service("web").unwrap().discover();
+    assert_eq!(keys(&next(&mut sets).await), ["a"]);
+    tokio::time::sleep(secs(1)).await;
+    let asked = double.asked();
+    assert!(asked.iter().any(|asked| asked.is_watch()) && asked.len() == 2);
+    drop(sets);
+    let expected = [
+        ("user", "Zoë@example.com"),
+        ("uid", "u-1"),
+        ("group", "devs"),
+        ("group", "system:a b"),
+        ("extra-example.com/team", "tax"),
+        ("extra-example.com/team", "vat"),
+        ("extra-scopes", ""),
+    ];
+    for asked in asked {
+        assert_eq!(asked.token.as_deref(), Some("good"));
+        let mut acts_as: Vec<_> = asked.acts_as.iter().map(|(a, b)| (&**a, &**b)).collect();
+        acts_as.sort_by_key(|(name, _)| expected.iter().position(|(of, _)| of == name));
+        assert_eq!(acts_as, expected);
+    }
+    // Also with a token of the settings; and none is told of one that acts as itself.
+    assert_eq!(found(with("as: b").with_token("good")).await, Ok(1));
+    assert_eq!(double.asked().last().unwrap().acts_as, [("user".to_owned(), "b".to_owned())]);
+    assert_eq!(found(with("token: good, as: \"\", as-groups: []")).await, Ok(1));
+    assert!(double.asked().last().unwrap().acts_as.is_empty());
+    for wrong in ["as-groups: [s3cret]", "as-uid: s3cret", "as-user-extra: {s3cret: [s3cret]}"] {
+        let error = found(with(&format!("token: good, {wrong}"))).await.unwrap_err();
+        assert!(error.contains("without `as`") && !error.contains("s3cret"), "{error}");
+    }
+    let many = vec!["g"; 1_001].join(", ");
+    for wrong in ["as: \"a\\ns3cret\"", &format!("as: a, as-groups: [{many}]")] {
+        let error = found(with(&format!("token: good, {wrong}"))).await.unwrap_err();
+        assert!(error.contains("`as`") && !error.contains("s3cret"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_beside_a_token_file_is_shown_until_the_file_can_be_read() {
+    let (double, files) = (Double::start().await, Files::new());
+    double.web("web-1", &[("a", Pod::Ready)]);
+    double.asks_for_tokens(&["text", "file"]);
+    let server = format!("server: \"{}\"", double.url());
+    let path = kubeconfig(&files, &server, "token: text, tokenFile: token");
+    let watched = Kubernetes::new(KubernetesConfig::default().with_kubeconfig_path(path)).unwrap();
+    let watched = watched.service("web").unwrap();
+    assert_eq!(keys(&next(&mut watched.discover()).await), ["a"]);
+    assert_eq!(double.asked().last().unwrap().token.as_deref(), Some("text"));
+    files.write("token", "file");
+    let mut sets = watched.discover();
+    next(&mut sets).await;
+    double.cuts_watches();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(double.asked().last().unwrap().token.as_deref(), Some("file"));
+}
+
+// As Rancher has its clusters: below a path.
+#[tokio::test(start_paused = true)]
+async fn a_server_may_be_below_a_path() {
+    let double = Double::start().await;
+    double.answers(Some((404, "")));
+    for (base, path) in [("/k8s/clusters/c-1", "/k8s/clusters/c-1"), ("/k8s/", "/k8s"), ("/", "")] {
+        let config = KubernetesConfig::default().with_address(format!("{}{base}", double.url()));
+        assert!(found(config).await.unwrap_err().contains("404"));
+        let asked = double.asked().last().unwrap().path.clone();
+        assert_eq!(
+            asked,
+            format!("{path}/apis/discovery.k8s.io/v1/namespaces/default/endpointslices")
+        );
+    }
+}

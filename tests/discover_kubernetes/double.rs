@@ -35,6 +35,8 @@ pub struct Asked {
     pub query: BTreeMap<String, String>,
     pub token: Option<String>,
     pub accept: Option<String>,
+    /// Names and values of the headers that say which user it is for.
+    pub acts_as: Vec<(String, String)>,
 }
 
 impl Asked {
@@ -96,6 +98,8 @@ struct State {
     instead: Option<Instead>,
     /// What is answered instead to those that watch.
     instead_of_watches: Option<(u16, &'static str)>,
+    /// Whether not even the head of an answer comes to those that watch.
+    holds_watches: bool,
     /// The same for the next one.
     instead_of_a_watch: Option<(u16, &'static str)>,
     /// Most slices of a page, whatever is asked for.
@@ -147,6 +151,7 @@ impl Double {
             access: Access::Open,
             instead: None,
             instead_of_watches: None,
+            holds_watches: false,
             instead_of_a_watch: None,
             most: None,
             slowness: Duration::ZERO,
@@ -224,6 +229,11 @@ impl Double {
     /// Answers watches with an error before they begin, or as they are again.
     pub fn refuses_watches(&self, with: Option<(u16, &'static str)>) {
         self.with(|state| state.instead_of_watches = with);
+    }
+
+    /// As a proxy that waits until there is more of an answer.
+    pub fn holds_watches(&self, holds: bool) {
+        self.with(|state| state.holds_watches = holds);
     }
 
     pub fn refuses_watches_once(&self, with: (u16, &'static str)) {
@@ -437,15 +447,23 @@ impl Server {
             let value = request.headers().get(name)?;
             Some(value.to_str().unwrap().to_owned())
         };
+        let acts_as = request.headers().iter().filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix("impersonate-")?;
+            Some((unescape(name), String::from_utf8(value.as_bytes().to_vec()).unwrap()))
+        });
         let asked = Asked {
             at: Instant::now(),
             path: unescape(request.uri().path()),
             query: query.collect(),
             token: header("authorization").map(|of| of.trim_start_matches("Bearer ").to_owned()),
             accept: header("accept"),
+            acts_as: acts_as.collect(),
         };
         self.arrives().await;
         self.state.lock().unwrap().asked.push(asked.clone());
+        while asked.is_watch() && self.state.lock().unwrap().holds_watches {
+            let _ = self.changes.subscribe().changed().await;
+        }
         let answer = match request.method() {
             &Method::GET => self.route(&asked).await,
             _ => status(405, Some("MethodNotAllowed"), "only what is needed here"),

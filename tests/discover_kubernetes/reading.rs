@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
@@ -647,10 +647,129 @@ async fn without_the_right_to_look_endpoints_stay_and_it_is_asked_every_30_secon
     let asked = double.asked().len() - before;
     assert!((15..=21).contains(&asked), "{asked}");
     let error = handle.last_error().unwrap().to_string();
-    assert!(error.contains("cannot watch resource") && error.contains("grant"), "{error}");
+    assert!(error.contains("cannot list resource") && error.contains("grant"), "{error}");
     double.is(Access::Open);
     double.web("web-2", &[("b", Pod::Ready)]);
     assert!(expect(&mut sets, &["a", "b"]).await < secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_listed_and_not_watched_is_listed_every_30_seconds() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    double.refuses_watches(Some((403, "Forbidden")));
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a"]).await;
+    for uid in ["b", "c", "d"] {
+        tokio::time::sleep(secs(70)).await;
+        double.web("web-2", &[(uid, Pod::Ready)]);
+        assert!(expect(&mut sets, &["a", uid]).await < secs(31));
+    }
+    quiet(&mut sets, secs(600)).await;
+    // Which is told all the same.
+    let error = handle.last_error().unwrap().to_string();
+    assert!(error.contains("403") && error.contains("`watch`"), "{error}");
+    assert!((24..=30).contains(&double.lists()), "{}", double.lists());
+    // With the right to watch nothing is late any more.
+    double.refuses_watches(None);
+    tokio::time::sleep(secs(70)).await;
+    let lists = double.lists();
+    double.web("web-2", &[("e", Pod::Ready)]);
+    assert!(expect(&mut sets, &["a", "e"]).await < ms(200));
+    assert_eq!((double.lists(), handle.last_error().is_none()), (lists, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_only_lists_get_through_they_are_asked_for_all_the_same() {
+    for is_held in [true, false] {
+        let double = Double::start().await;
+        double.web("web-1", &[("a", Pod::Ready)]);
+        let fails = |fails: bool| match is_held {
+            true => double.holds_watches(fails),
+            false => double.refuses_watches(fails.then_some((504, "Timeout"))),
+        };
+        fails(true);
+        let endpoints = kubernetes(&double).service("web").unwrap();
+        let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+        expect(&mut sets, &["a"]).await;
+        for number in 0..5 {
+            let uid = format!("b{number}");
+            double.web("web-2", &[(&uid, Pod::Ready)]);
+            assert!(expect(&mut sets, &["a", &uid]).await < secs(100), "{is_held} {number}");
+            tokio::time::sleep(secs(120)).await;
+        }
+        while handle.last_error().is_none() {
+            tokio::time::sleep(secs(1)).await;
+        }
+        assert!(double.asked().len() < 150, "{}", double.asked().len());
+        fails(false);
+        tokio::time::sleep(secs(60)).await;
+        double.web("web-2", &[("c", Pod::Ready)]);
+        assert!(expect(&mut sets, &["a", "c"]).await < ms(200));
+        assert!(handle.last_error().is_none());
+    }
+}
+
+/// Slices of a port with another name.
+fn other_port(name: &str, pods: &[(&str, &str)]) -> Value {
+    let pods = pods.iter().map(|(uid, host)| pod(uid, host, Pod::Ready)).collect();
+    let mut slice = slice("web", name, 9001, pods);
+    slice["ports"][0]["name"] = json!("web");
+    slice
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_leaves_leaves_though_nothing_that_is_left_has_the_port() {
+    let double = Double::start().await;
+    let (old, new) = (pod("old", "10.0.0.1", Pod::Ready), [("new", "10.0.0.2")]);
+    double.objects(|objects| objects.put(slice("web", "web-1", 9001, vec![old.clone()])));
+    let query = KubernetesQuery::default().with_port("http");
+    let endpoints = kubernetes(&double).service_with("web", query).unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["old"]).await;
+    tokio::time::sleep(secs(30)).await;
+    // The pods of a new version have no such port, and those of the old one go.
+    double.objects(|objects| objects.put(other_port("web-2", &new)));
+    quiet(&mut sets, secs(30)).await;
+    double.delete("web-1");
+    assert!(expect(&mut sets, &[]).await < ms(200));
+    quiet(&mut sets, secs(60)).await;
+    let error = handle.last_error().unwrap().to_string();
+    assert!(error.contains("no port `http`"), "{error}");
+    // They come back.
+    double.objects(|objects| objects.put(slice("web", "web-1", 9001, vec![old])));
+    assert!(expect(&mut sets, &["old"]).await < secs(31));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_is_renamed_takes_no_endpoint_along_but_those_that_leave() {
+    let double = Double::start().await;
+    let pods = [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")];
+    let all = pods.map(|(uid, host)| pod(uid, host, Pod::Ready));
+    double.objects(|objects| objects.put(slice("web", "web-1", 9001, all.to_vec())));
+    let query = KubernetesQuery::default().with_port("http");
+    let endpoints = kubernetes(&double).service_with("web", query).unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a", "b", "c"]).await;
+    tokio::time::sleep(secs(30)).await;
+    // They listen where they did.
+    double.objects(|objects| objects.put(other_port("web-1", &pods)));
+    quiet(&mut sets, secs(60)).await;
+    assert!(handle.last_error().unwrap().to_string().contains("`web` (9001)"));
+    double.objects(|objects| objects.put(other_port("web-2", &[("d", "10.0.0.4")])));
+    quiet(&mut sets, secs(60)).await;
+    // What is listed anew knows what it had.
+    double.objects(|objects| {
+        objects.put(slice("web", "web-3", 9001, vec![pod("e", "10.0.0.5", Pod::Ready)]))
+    });
+    assert!(expect(&mut sets, &["a", "b", "c", "e"]).await < secs(31));
+    tokio::time::sleep(secs(30)).await;
+    assert!(handle.last_error().is_none());
+    double.objects(|objects| objects.put(other_port("web-1", &pods[1..])));
+    assert!(expect(&mut sets, &["b", "c", "e"]).await < ms(200));
+    double.delete("web-1");
+    assert!(expect(&mut sets, &["e"]).await < ms(200));
 }
 
 #[tokio::test(start_paused = true)]

@@ -386,6 +386,31 @@ async fn bookmarks_alone_keep_an_idle_watch_from_being_too_old() {
     assert_eq!(double.lists(), 1);
 }
 
+// ovn-kubernetes/ovn-kubernetes#2990: of a Service that stands for a name there may be slices, with nothing in them.
+#[tokio::test(start_paused = true)]
+async fn slices_without_endpoints_take_no_external_name_away() {
+    let double = Double::start().await;
+    let service = json!({"spec": {"type": "ExternalName", "externalName": "db.example.com", "ports": [{"port": 5432}]}});
+    double.objects(|objects| objects.put_service("default", "web", service));
+    let bare = |name: &str| {
+        let mut bare = slice("web", name, 80, Vec::new());
+        (bare["endpoints"], bare["ports"]) = (Value::Null, Value::Null);
+        put(&double, bare);
+    };
+    bare("web-4");
+    let mut sets = web(&double);
+    expect(&mut sets, &["db.example.com:5432"]).await;
+    tokio::time::sleep(secs(30)).await;
+    bare("web-6");
+    bare("web-4");
+    quiet(&mut sets, secs(600)).await;
+    // As soon as it has pods, it is one like the others.
+    double.web("web-4", &[("a", Pod::Ready)]);
+    expect(&mut sets, &["a"]).await;
+    double.web("web-4", &[("a", Pod::NotReady)]);
+    expect(&mut sets, &[]).await;
+}
+
 /// Answers lists, and then watches with bytes, each in a chunk of its own. Tells what was asked for.
 async fn drips(list: &'static str, watch: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

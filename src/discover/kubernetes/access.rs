@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{
+    acts_as::ActsAs,
     cluster,
     config::KubernetesConfig,
     found::Found,
@@ -28,6 +29,7 @@ pub(super) struct Access {
     /// What there is beside the files of `tls`.
     pub(super) given: GivenTls,
     pub(super) token: TokenSource,
+    pub(super) acts_as: ActsAs,
     pub(super) namespace: String,
 }
 
@@ -51,7 +53,7 @@ impl Access {
     fn new(found: Found, config: &KubernetesConfig) -> Result<Self, Error> {
         let Found { address, namespace, token, ca_file, cert_file, key_file, mut given, .. } =
             found;
-        let (exec, exec_config) = (found.exec, found.exec_config);
+        let (exec, exec_config, acts_as) = (found.exec, found.exec_config, found.acts_as);
         let server = address.clone();
         let text = if address.contains("://") { address } else { format!("https://{address}") };
         let address: Address = text.parse()?;
@@ -69,7 +71,7 @@ impl Access {
         }
         given.trusts_all |= config.allow_insecure_tls && config.address.is_some();
         let token = match (&config.token_file, exec) {
-            (Some(path), _) => TokenSource::File(path.clone()),
+            (Some(path), _) => TokenSource::File(path.clone(), None),
             (None, _) if !config.token.is_empty() => TokenSource::Text(config.token.clone()),
             (None, Some(exec)) => {
                 let cluster = || {
@@ -99,6 +101,7 @@ impl Access {
             tls,
             given,
             token,
+            acts_as,
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
         })
     }

@@ -33,8 +33,10 @@ pub(super) struct Book {
 pub(super) struct TooMany;
 
 impl Book {
+    /// Whether no endpoint can be used. There may be slices all the same, also of a Service that stands for a name
+    /// elsewhere.
     pub(super) fn is_empty(&self) -> bool {
-        self.slices.is_empty()
+        self.count == 0
     }
 
     /// A slice is there now, in place of what was there by its name. Tells whether that changes anything.
@@ -43,16 +45,23 @@ impl Book {
         slice: EndpointSlice,
         query: &KubernetesQuery,
     ) -> Result<bool, TooMany> {
+        self.put_after(None, slice, query)
+    }
+
+    /// The same, of a slice that is listed anew, after what is known of it in another book.
+    pub(super) fn put_after(
+        &mut self,
+        known: Option<&Self>,
+        slice: EndpointSlice,
+        query: &KubernetesQuery,
+    ) -> Result<bool, TooMany> {
         let name = slice.metadata.name.clone().unwrap_or_default();
+        if let Some(problem) = &slice.problem {
+            tracing::warn!(slice = name, problem, "a slice cannot be read; its endpoints stay");
+        }
         let before = self.slices.get(&name);
-        let new = match slice.problem {
-            Some(problem) => {
-                tracing::warn!(slice = name, problem, "a slice cannot be read; its endpoints stay");
-                let all = before.map(|before| before.all.clone()).unwrap_or_default();
-                Candidates { all, problem: Some(problem), is_unread: true }
-            }
-            None => candidates(slice, query),
-        };
+        let known = known.map_or(before, |known| known.slices.get(&name));
+        let new = candidates(slice, query, known.map_or(&[], |known| &known.all));
         if before == Some(&new) {
             return Ok(false);
         }
@@ -67,17 +76,6 @@ impl Book {
         Ok(true)
     }
 
-    /// Takes over what a list of `before` had of the slices that cannot be read in this one.
-    pub(super) fn keep_unread(&mut self, before: &Self) {
-        for (name, of) in self.slices.iter_mut().filter(|(_, of)| of.is_unread) {
-            let Some(known) = before.slices.get(name) else { continue };
-            if self.count + known.all.len() <= MAX_ENDPOINTS {
-                self.count += known.all.len();
-                of.all = known.all.clone();
-            }
-        }
-    }
-
     /// A slice is gone. Tells whether it was there.
     pub(super) fn delete(&mut self, slice: &Metadata) -> bool {
         let gone = self.slices.remove(slice.name.as_deref().unwrap_or_default());
@@ -85,9 +83,9 @@ impl Book {
         gone.is_some()
     }
 
-    /// Why there is no endpoint, if there should be some.
+    /// Why there is no endpoint, if there should be some; or none but those of which the port is not known any more.
     pub(super) fn problem(&self) -> Option<&str> {
-        if self.count > 0 {
+        if self.slices.values().any(|of| !of.all.is_empty() && !of.is_without_port) {
             return None;
         }
         self.slices.values().find_map(|of| of.problem.as_deref())

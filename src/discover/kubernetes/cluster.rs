@@ -37,7 +37,7 @@ fn find_at(account: &Path, variable: Variable<'_>) -> Result<Found, Error> {
     Ok(Found {
         address: format!("https://{}", authority(&host, port)),
         namespace,
-        token: TokenSource::File(account.join("token")),
+        token: TokenSource::File(account.join("token"), None),
         ca_file: Some(account.join("ca.crt")),
         ..Found::default()
     })
@@ -68,7 +68,9 @@ mod tests {
             let found = find(&variables).unwrap();
             assert_eq!((&*found.address, found.namespace.as_deref()), (expected, Some("shop")));
             assert!(expected.parse::<crate::endpoint::Address>().is_ok());
-            assert!(matches!(found.token, TokenSource::File(path) if path.ends_with("token")));
+            assert!(
+                matches!(found.token, TokenSource::File(path, None) if path.ends_with("token"))
+            );
             assert!(found.ca_file.unwrap().ends_with("ca.crt"));
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Kind},
 };
 
-/// The endpoint of a Service without slices. `None`: it stands for no name, is not there, or must not be seen,
+/// The endpoint of a Service whose slices have none. `None`: it stands for no name, is not there, or must not be seen,
 /// unless it `was_seen` before.
 pub(super) async fn external(
     server: &Server,
@@ -26,7 +26,7 @@ pub(super) async fn external(
         Ok(body) => body,
         // A server that has just started denies all for a moment.
         Err(failure) if failure.is_missing() || failure.is_denied() && !was_seen => {
-            tracing::debug!(namespace, name, error = %failure.error, "a Service without slices cannot be seen");
+            tracing::debug!(namespace, name, error = %failure.error, "a Service without endpoints cannot be seen");
             return Ok(None);
         }
         Err(failure) => return Err(failure.into()),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{program::Exec, token::TokenSource};
+use super::{acts_as::ActsAs, program::Exec, token::TokenSource};
 use crate::dial::GivenTls;
 
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(super) struct Found {
     pub(super) cert_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) given: GivenTls,
+    pub(super) acts_as: ActsAs,
     /// The program that proves the user, if nothing else does, and what the kubeconfig tells it of the cluster.
     pub(super) exec: Option<Exec>,
     pub(super) exec_config: Option<Value>,

@@ -1,10 +1,13 @@
 //! What is known of a Service, and what is told of it.
 
+use std::time::Duration;
+
 use super::{
     super::{set::EndpointSet, watch::Observation},
     book::{Book, TooMany},
     event::Event,
     query::KubernetesQuery,
+    server::Failure,
 };
 use crate::{
     endpoint::Endpoint,
@@ -12,10 +15,13 @@ use crate::{
     time::{self, Instant},
 };
 
+/// How long it is tried to open a watch before all is listed anew.
+const SHUT: Duration = Duration::from_secs(30);
+
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) book: Book,
-    /// The name that the Service stands for, if it has no slices.
+    /// The name that the Service stands for, if it has no endpoints.
     pub(super) external: Option<Endpoint>,
     /// Up to which all is known. Only the server knows what it means.
     pub(super) version: String,
@@ -23,8 +29,14 @@ pub(super) struct Known {
     pub(super) can_resume: bool,
     /// How many watches from `version` on, one after the other, were over without a word.
     silent: u32,
+    /// Since when no watch begins.
+    pub(super) shut_since: Option<Instant>,
     /// Until then a set may lack endpoints since the cluster is not well, as after it was cut off.
     pub(super) unsure_until: Option<Instant>,
+    /// What was told last.
+    told: Option<EndpointSet>,
+    /// What is wrong with it, which is told next.
+    pub(super) problem: Option<Error>,
 }
 
 impl Known {
@@ -33,8 +45,11 @@ impl Known {
         let (version, is_new) = match event {
             Event::Put(mut slice) => {
                 let version = slice.metadata.resource_version.take();
-                self.external = None;
-                (version, self.book.put(*slice, query)?)
+                let is_new = self.book.put(*slice, query)?;
+                if !self.book.is_empty() {
+                    self.external = None;
+                }
+                (version, is_new)
             }
             Event::Deleted(of) => {
                 let is_new = self.book.delete(&of);
@@ -52,7 +67,7 @@ impl Known {
     /// All is listed, up to a version.
     pub(super) fn list(&mut self, book: Book, external: Option<Endpoint>, version: String) {
         (self.book, self.external, self.version) = (book, external, version);
-        self.silent = 0;
+        (self.silent, self.shut_since) = (0, None);
     }
 
     /// A watch broke, or has ended at once. It can go on where it stood; but if it does so without a word once more, that
@@ -62,12 +77,18 @@ impl Known {
         self.can_resume = self.silent < 2;
     }
 
+    /// A watch does not begin. What must not be watched may be listed; and so may what is asked for on a way that lets
+    /// nothing through but lists, as one that holds an answer back until there is more of it. Another failure may be about
+    /// the version, which would be asked for without an end.
+    pub(super) fn not_opened(&mut self, failure: &Failure) {
+        let now = time::now();
+        let since = *self.shut_since.get_or_insert(now);
+        let is_shut = !failure.is_of_all() && now.saturating_duration_since(since) >= SHUT;
+        self.can_resume = failure.may_pass() && !failure.is_denied() && !is_shut;
+    }
+
     /// What is known, as an answer. After events it is certain, unless something else is not.
     pub(super) fn told(&mut self, is_by_events: bool) -> Result<Observation, Error> {
-        if let Some(problem) = self.book.problem() {
-            let text = format!("no endpoint of the Service can be used: {problem}");
-            return Err(Error::failed(Kind::InvalidConfig).message(text));
-        }
         let set = match &self.external {
             Some(external) if self.book.is_empty() => {
                 EndpointSet::new([external.clone()], &*self.version)?
@@ -76,10 +97,19 @@ impl Known {
         };
         let now = time::now();
         self.unsure_until = self.unsure_until.filter(|until| now < *until);
+        let is_certain = is_by_events && self.unsure_until.is_none();
+        if let Some(problem) = self.book.problem() {
+            let text = format!("no endpoint of the Service can be used: {problem}");
+            let error = Error::failed(Kind::InvalidConfig).message(text);
+            let has_left = |told: &EndpointSet| told.iter().any(|of| set.get(of.key()).is_none());
+            if !is_certain || !self.told.as_ref().is_some_and(has_left) {
+                return Err(error);
+            }
+            // What has left leaves all the same, and then it is told what is wrong.
+            self.problem = Some(error);
+        }
+        self.told = Some(set.clone());
         let observation = Observation::of(set);
-        Ok(match is_by_events && self.unsure_until.is_none() {
-            true => observation.certain(),
-            false => observation,
-        })
+        Ok(if is_certain { observation.certain() } else { observation })
     }
 }

@@ -9,6 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use zeroize::Zeroizing;
 
 use super::{
+    acts_as::ActsAs,
     config::KubernetesConfig,
     found::Found,
     kube_file::{Cluster, Context, KubeFile, User},
@@ -96,9 +97,10 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
             path.display()
         )))
     })?;
-    // Files beside it.
+    // Files beside it, wherever this process goes.
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let beside = |of: &mut Option<PathBuf>| {
-        if let (Some(path), Some(folder)) = (of.as_mut(), path.parent()) {
+        if let (Some(path), Some(folder)) = (of.as_mut(), whole.parent()) {
             *path = folder.join(&*path);
         }
     };
@@ -111,9 +113,9 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
         beside(&mut user.token_file);
         // A name alone is that of a program in `PATH`.
         if let Some(exec) = user.exec.as_mut().filter(|exec| exec.command.contains('/')) {
-            let whole = path.parent().map(|folder| folder.join(&exec.command));
+            let beside = whole.parent().map(|folder| folder.join(&exec.command));
             exec.command =
-                whole.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_default();
+                beside.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_default();
         }
     }
     Ok(file)
@@ -135,8 +137,7 @@ fn parse(bytes: &[u8]) -> Result<KubeFile, String> {
 }
 
 fn merge(all: &mut KubeFile, file: KubeFile) {
-    let first = all.current_context.take().filter(|of| !of.is_empty());
-    all.current_context = first.or(file.current_context);
+    all.current_context = all.current_context.take().or(file.current_context);
     // The first of a name is found first.
     all.contexts.get_or_insert_default().extend(file.contexts.unwrap_or_default());
     all.clusters.get_or_insert_default().extend(file.clusters.unwrap_or_default());
@@ -144,8 +145,7 @@ fn merge(all: &mut KubeFile, file: KubeFile) {
 }
 
 fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
-    let current = all.current_context.as_deref().filter(|of| !of.is_empty());
-    let Some(name) = config.context.as_deref().or(current) else {
+    let Some(name) = config.context.as_deref().or(all.current_context.as_deref()) else {
         return Err(mistake("the kubeconfig has no `current-context`; set `context`".to_owned()));
     };
     let missing = |what: &str, name: &str, known: Vec<&str>| {
@@ -166,7 +166,7 @@ fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
         missing("cluster", &context.cluster, clusters.iter().map(|of| &*of.name).collect())
     })?;
     let users = all.users.as_deref().unwrap_or_default();
-    let user = match context.user.as_deref().filter(|name| !name.is_empty()) {
+    let user = match context.user.as_deref() {
         None => User::default(),
         Some(name) => {
             let user = users.iter().find(|of| of.name == name);
@@ -187,7 +187,7 @@ fn found(
     if cluster.server.is_empty() {
         return Err(mistake("the cluster of the kubeconfig has no `server`".to_owned()));
     }
-    if cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()) {
+    if cluster.proxy_url.is_some() {
         return Err(mistake(
             "`proxy-url` is not supported: run `kubectl proxy`, and set `address` to it".to_owned(),
         ));
@@ -203,18 +203,18 @@ fn found(
     let has_token = user.token.is_some() || user.token_file.is_some();
     let overrides = !config.token.is_empty() || config.token_file.is_some();
     let is_proven = has_token || overrides;
-    if !is_proven {
+    // A certificate goes with a program, and makes a password needless.
+    let is_certified = user.client_certificate.is_some()
+        || user.client_certificate_data.is_some()
+        || config.tls_cert.is_some();
+    if !is_proven && !is_certified {
         refuse_others(&user)?;
     }
-    if user.impersonated.is_some() {
-        return Err(mistake(
-            "the user of the kubeconfig acts `as` another, which is not supported".to_owned(),
-        ));
-    }
+    let acts_as = ActsAs::of(&user)?;
     let token = match (user.token_file, user.token) {
-        (Some(path), _) => TokenSource::File(path),
-        (None, Some(token)) if !token.is_empty() => TokenSource::Text(token),
-        _ => TokenSource::None,
+        (Some(path), first) => TokenSource::File(path, first),
+        (None, Some(token)) => TokenSource::Text(token),
+        (None, None) => TokenSource::None,
     };
     let ca = data("certificate-authority-data", cluster.certificate_authority_data.as_deref())?;
     let cert = data("client-certificate-data", user.client_certificate_data.as_deref())?;
@@ -223,7 +223,7 @@ fn found(
     let exec_config = extensions.into_iter().find(|of| of.name == FOR_PROGRAMS);
     Ok(Found {
         address: cluster.server.clone(),
-        namespace: context.namespace.clone().filter(|of| !of.is_empty()),
+        namespace: context.namespace.clone(),
         token,
         ca_file: cluster.certificate_authority.clone(),
         cert_file: user.client_certificate,
@@ -232,9 +232,10 @@ fn found(
             ca: ca.map(|ca| ca.to_vec()),
             cert: cert.map(|cert| cert.to_vec()),
             key,
-            server_name: cluster.tls_server_name.clone().filter(|of| !of.is_empty()),
+            server_name: cluster.tls_server_name.clone(),
             trusts_all,
         },
+        acts_as,
         exec: user.exec.filter(|_| !is_proven),
         exec_config: exec_config.and_then(|of| of.extension.clone()),
     })
@@ -259,7 +260,7 @@ fn refuse_others(user: &User) -> Result<(), Error> {
 }
 
 fn data(key: &str, text: Option<&str>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = text else { return Ok(None) };
     let text: Zeroizing<String> =
         Zeroizing::new(text.chars().filter(|of| !of.is_ascii_whitespace()).collect());
     match BASE64_STANDARD.decode(&*text) {

@@ -50,7 +50,7 @@ users:
 - {name: relative, user: {exec: {command: bin/tell, env: [{name: KEY, value: s3cret}], args: [--key, s3cret]}}}
 - {name: both, user: {token: s3cret, exec: {command: aws}}}
 - name: acting
-  user: {token: s3cret, as: admin}
+  user: {token: s3cret, as-groups: [admins]}
 extensions: []
 "#;
 
@@ -80,7 +80,7 @@ fn a_context_leads_to_its_cluster_and_its_user() {
     // Paths are those beside the file.
     let beside = folder("a");
     assert_eq!(found.ca_file, Some(beside.join("ca.pem")));
-    assert_eq!(found.token, TokenSource::File(beside.join("token")));
+    assert_eq!(found.token, TokenSource::File(beside.join("token"), Some("s3cret".into())));
 
     let found = of("a", FILE, &context("other")).unwrap();
     let given = &found.given;
@@ -117,7 +117,7 @@ fn what_cannot_be_used_is_told_with_what_to_do() {
         ("loose", &["insecure-skip-tls-verify", "allow_insecure_tls"][..]),
         ("legacy", &["`auth-provider`", "token_file", "kubectl proxy"][..]),
         ("proxied", &["proxy-url"][..]),
-        ("acting", &["`as`"][..]),
+        ("acting", &["`as`", "`as-groups`"][..]),
     ] {
         let error = of("b", FILE, &context(name)).unwrap_err();
         for part in parts {
@@ -185,4 +185,97 @@ fn names_in_a_kubeconfig_are_told_in_part_and_in_one_line() {
     let error = of("names", &text, &KubernetesConfig::default()).unwrap_err();
     assert!(error.contains("context `a`") && error.len() < 1_000, "{error}");
     assert!(!error.contains(['\n', '\u{1b}']), "{error:?}");
+}
+
+// nklmilojevic/sofka#638
+#[test]
+fn an_empty_value_is_as_if_it_was_not_there() {
+    let empty = r#"
+current-context: ""
+contexts: [{name: a, context: {cluster: c, user: u, namespace: ""}}, {name: b, context: {cluster: c, user: ""}}]
+clusters:
+- name: c
+  cluster: {server: "https://a", certificate-authority: "", certificate-authority-data: "", tls-server-name: "",
+            proxy-url: ""}
+users:
+- name: u
+  user: {token: "", tokenFile: "", client-certificate: "", client-certificate-data: "", client-key: "",
+         client-key-data: "", username: "", password: "", as: "", as-uid: "", as-groups: [], as-user-extra: {},
+         exec: {apiVersion: client.authentication.k8s.io/v1, command: aws}}
+"#;
+    for name in ["a", "b"] {
+        let found = of("empty", empty, &context(name)).unwrap();
+        assert_eq!((&found.token, &found.namespace), (&TokenSource::None, &None));
+        assert_eq!((&found.ca_file, &found.cert_file, &found.key_file), (&None, &None, &None));
+        assert!(found.given.ca.is_none() && found.given.cert.is_none());
+        assert!(found.given.key.is_none() && found.given.server_name.is_none());
+        assert_eq!((found.exec.is_some(), found.acts_as), (name == "a", ActsAs::default()));
+    }
+    let error = of("empty", empty, &KubernetesConfig::default()).unwrap_err();
+    assert!(error.contains("current-context"), "{error}");
+}
+
+#[test]
+fn a_certificate_proves_a_user_that_also_has_what_was_given_up() {
+    let with = |user: &str| {
+        let text = format!(
+            "current-context: a\ncontexts: [{{name: a, context: {{cluster: c, user: u}}}}]\n\
+             clusters: [{{name: c, cluster: {{server: 'https://a'}}}}]\n\
+             users: [{{name: u, user: {{{user}}}}}]"
+        );
+        of("old", &text, &KubernetesConfig::default())
+    };
+    for old in ["username: admin, password: s3cret", "auth-provider: {name: gcp}"] {
+        assert!(with(old).is_err(), "{old}");
+        for own in ["client-certificate: c.pem, client-key: k.pem", "client-certificate-data: Y2E="]
+        {
+            assert!(with(&format!("{old}, {own}")).unwrap().exec.is_none(), "{old}, {own}");
+        }
+    }
+}
+
+#[test]
+fn files_are_beside_the_kubeconfig_wherever_this_process_goes() {
+    let beside = folder("relative");
+    fs::write(beside.join("config"), FILE).unwrap();
+    // The same folder, as it is seen from here.
+    let here = std::env::current_dir().unwrap();
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let path = up.join(beside.strip_prefix("/").unwrap()).join("config");
+    let found = read(&[path], &KubernetesConfig::default()).unwrap();
+    let ca = found.ca_file.unwrap();
+    assert!(ca.is_absolute() && ca.ends_with("ca.pem"), "{}", ca.display());
+}
+
+#[test]
+fn a_file_may_be_written_in_any_way_that_kubectl_reads() {
+    let plain = r#"
+current-context: 42
+contexts: [{name: 42, context: {cluster: 1.5, user: true, namespace: 2026}}]
+clusters: [{name: 1.5, cluster: {server: 'https://a', disable-compression: true}}]
+users: [{name: true, user: {token: 123456}}]
+preferences: {colors: true}
+"#;
+    let json = "{\n\t\"current-context\": \"x\",\n\t\"contexts\": [\n\t\t{\"name\": \"x\", \"context\": \
+                {\"cluster\": \"c\", \"namespace\": \"2026\", \"user\": \"u\"}}\n\t],\n\t\"clusters\": [{\"name\": \"c\", \
+                \"cluster\": {\"server\": \"https:\\/\\/a\"}}],\n\t\"users\": [{\"name\": \"u\", \"user\": {\"token\": \"123456\"}}]\n}\n";
+    let shared = plain.replace("server: 'https://a'", "<<: &all {server: 'https://a'}");
+    for (what, text) in [
+        ("numbers", plain.to_owned()),
+        ("CRLF", plain.replace('\n', "\r\n")),
+        ("a mark of the order of bytes", format!("\u{feff}{plain}")),
+        ("a start and an end", format!("# Made by a tool\n---{plain}...\n")),
+        ("JSON", json.to_owned()),
+        ("JSON in one line", json.replace(['\n', '\t'], "")),
+        ("a merge", shared),
+    ] {
+        let found = of("ways", &text, &KubernetesConfig::default());
+        let found = found.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(
+            (&*found.address, found.namespace.as_deref()),
+            ("https://a", Some("2026")),
+            "{what}"
+        );
+        assert_eq!(found.token, TokenSource::Text("123456".into()), "{what}");
+    }
 }

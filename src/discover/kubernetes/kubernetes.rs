@@ -28,7 +28,7 @@ use crate::error::{Error, Kind};
 /// An endpoint that is in two slices, as while it moves from one to the other, or with an IPv4 and an IPv6
 /// address, is one endpoint: the most available one counts, and of those the one with the
 /// [preferred](super::KubernetesFamily) address. A Service of the type `ExternalName` is one endpoint with that
-/// name; it is looked at again when a watch ends.
+/// name, as long as no slice has endpoints for it; it is looked at again when a watch ends.
 ///
 /// # Changes
 /// A Service is listed once, in pages, and then watched from there on: one connection for each Service that is
@@ -38,11 +38,12 @@ use crate::error::{Error, Kind};
 /// |---|---|
 /// | an endpoint leaves a slice, or a slice is deleted | that endpoint leaves at once |
 /// | the server ends the watch, as it does every few minutes | stay; the watch goes on where it stood |
-/// | the connection breaks, the server does not answer, or answers an error | stay; the watch goes on where it stood |
+/// | the connection breaks, the server does not answer, or answers an error | stay; the watch goes on where it stood. If none begins for 30 s, as through a proxy that holds back what has no end, they are listed anew |
 /// | the version is not kept any more (410) | stay; they are listed anew, and only differences are told. If more than half are missing, they stay for [`removal_grace`](super::super::WatchConfig::removal_grace) |
 /// | a slice cannot be read | its endpoints stay as they were; those of other slices follow |
+/// | the port is in a slice no more | its endpoints stay as they were, as long as they are in it |
 /// | the token is refused (401) | stay; the file is read, or the program run, again |
-/// | access is denied (403) | stay; asked again after 30 s |
+/// | access is denied (403) | stay; asked again after 30 s. What may be listed and not watched is listed then |
 /// | the program of the kubeconfig fails | stay; it is run again after 10 s or more |
 ///
 /// # What it needs
@@ -54,6 +55,10 @@ use crate::error::{Error, Kind};
 /// `k8s-openapi`, of which a program has to choose one version for all its parts. Proxies (`proxy-url`) and HTTP/2
 /// are not supported: run `kubectl proxy`, and set [`address`](KubernetesConfig::address) to
 /// `http://127.0.0.1:8001`.
+///
+/// # Acting as another
+/// A user of a kubeconfig with `as`, `as-uid`, `as-groups` or `as-user-extra` asks as the one that is named there, which
+/// needs the right to `impersonate` it.
 ///
 /// # Programs that tell the credential
 /// A kubeconfig may name one (`exec`), as those of EKS, GKE and AKS do. It is run if it stands in

@@ -1,6 +1,7 @@
 //! Endpoints in Kubernetes: its EndpointSlices, listed and watched.
 
 mod access;
+mod acts_as;
 mod book;
 mod catalog;
 mod cluster;

@@ -17,6 +17,7 @@ use tokio::time::timeout_at;
 use super::{
     super::answers::{gives_none, refused},
     access::Access,
+    acts_as::ActsAs,
     credential::{Identity, Shown},
     object::Status,
     token::Token,
@@ -40,6 +41,7 @@ pub(super) struct Server {
     tls: TlsConfig,
     given: GivenTls,
     token: Token,
+    acts_as: ActsAs,
     /// For the identity that was shown last.
     client: Mutex<(Option<Arc<Identity>>, HttpClient)>,
     timeout: Duration,
@@ -71,6 +73,14 @@ impl Failure {
         self.status == Some(StatusCode::FORBIDDEN)
     }
 
+    /// Whether there is no server, or it has too much to do: nothing else is answered either, or should be asked for.
+    pub(super) fn is_of_all(&self) -> bool {
+        match self.status {
+            Some(status) => status == StatusCode::TOO_MANY_REQUESTS,
+            None => !self.error.is_timeout(),
+        }
+    }
+
     /// Whether the same may be answered later: there is no answer, or one that is not about what was asked for.
     pub(super) fn may_pass(&self) -> bool {
         self.status.is_none_or(|status| may_pass(status.as_u16().into()))
@@ -96,10 +106,10 @@ impl From<Failure> for Error {
 
 impl Server {
     pub(super) fn new(access: Access, timeout: Duration, max_body: usize) -> Self {
-        let Access { address, tls, given, token, .. } = access;
+        let Access { address, tls, given, token, acts_as, .. } = access;
         let client = HttpClient::new(&address, Dialer::with_given_tls(tls.clone(), given.clone()));
         let (token, client) = (Token::new(token), Mutex::new((None, client)));
-        Self { address, tls, given, token, client, timeout, max_body }
+        Self { address, tls, given, token, acts_as, client, timeout, max_body }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -150,7 +160,8 @@ impl Server {
         if let Some(token) = &shown.header {
             request = request.header(AUTHORIZATION, token);
         }
-        let request: Request<Bytes> = request.body(Bytes::new()).map_err(Error::caller)?;
+        let mut request: Request<Bytes> = request.body(Bytes::new()).map_err(Error::caller)?;
+        self.acts_as.tell(request.headers_mut());
         let answer = client.open(request).await;
         answer.map_err(|error| gives_none(&self.name(), error))
     }
@@ -196,6 +207,7 @@ impl Server {
         let text = said.message.map_or(body, Bytes::from);
         let error = refused(&self.name(), &Response::from_parts(head, text));
         let hint = match status {
+            StatusCode::FORBIDDEN if error.what().contains(" cannot impersonate ") => "",
             StatusCode::FORBIDDEN => {
                 "; grant `get`, `list` and `watch` of `endpointslices` in `discovery.k8s.io`"
             }

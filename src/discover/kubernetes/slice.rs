@@ -1,10 +1,10 @@
 //! What a slice says of its endpoints, as arithmetic.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     super::host::{authority, endpoint_at},
-    object::{self, Conditions, EndpointSlice, Port},
+    object::{self, Conditions, EndpointSlice, Port, TargetRef},
     query::{KubernetesFamily, KubernetesQuery, SERVICE},
 };
 use crate::{
@@ -36,13 +36,20 @@ pub(super) struct Candidates {
     pub(super) all: Vec<Candidate>,
     /// Why an endpoint that was there cannot be used.
     pub(super) problem: Option<String>,
-    /// Whether it could not be read, so that these are those of before.
-    pub(super) is_unread: bool,
+    /// Whether its port is not there, so that these are those of before that are still in it.
+    pub(super) is_without_port: bool,
 }
 
-/// The endpoints of a slice that can be used, as `query` says.
-pub(super) fn candidates(slice: EndpointSlice, query: &KubernetesQuery) -> Candidates {
+/// The endpoints of a slice that can be used, as `query` says; `before` are those that it had.
+pub(super) fn candidates(
+    slice: EndpointSlice,
+    query: &KubernetesQuery,
+    before: &[Candidate],
+) -> Candidates {
     let mut found = Candidates::default();
+    if slice.problem.is_some() {
+        return Candidates { all: before.to_vec(), problem: slice.problem, ..found };
+    }
     let endpoints = slice.endpoints.unwrap_or_default();
     let kind = slice.address_type.as_deref().unwrap_or("IPv4");
     let Some(rank) = rank(kind, query.family) else { return found };
@@ -53,8 +60,14 @@ pub(super) fn candidates(slice: EndpointSlice, query: &KubernetesQuery) -> Candi
     let (port, number) = match choose(&ports, query.port.as_deref()) {
         Ok(chosen) => chosen,
         Err(problem) => {
-            found.problem = Some(problem);
-            return found;
+            let wanted = endpoints.iter().filter(|of| is_wanted(of.availability(), query));
+            let there: HashSet<&str> = wanted.map(|of| of.uid().unwrap_or(of.host())).collect();
+            let is_there = |of: &&Candidate| {
+                let of = &of.endpoint;
+                there.contains(of.key()) || there.contains(of.address().host())
+            };
+            let all = before.iter().filter(is_there).cloned().collect();
+            return Candidates { all, problem: Some(problem), is_without_port: true };
         }
     };
     let of_slice = OfSlice {
@@ -72,8 +85,8 @@ pub(super) fn candidates(slice: EndpointSlice, query: &KubernetesQuery) -> Candi
         number,
     };
     for endpoint in endpoints {
-        let availability = availability(endpoint.conditions.unwrap_or_default());
-        if availability == Availability::NotReady && query.only_passing {
+        let availability = endpoint.availability();
+        if !is_wanted(availability, query) {
             continue;
         }
         match of_slice.endpoint(endpoint, availability) {
@@ -101,6 +114,10 @@ pub(super) fn availability(conditions: Conditions) -> Availability {
     }
 }
 
+fn is_wanted(availability: Availability, query: &KubernetesQuery) -> bool {
+    availability != Availability::NotReady || !query.only_passing
+}
+
 /// `None`: such addresses are not wanted.
 fn rank(kind: &str, family: KubernetesFamily) -> Option<u8> {
     use KubernetesFamily::{OnlyIpv4, OnlyIpv6, PreferIpv4, PreferIpv6};
@@ -115,13 +132,13 @@ fn rank(kind: &str, family: KubernetesFamily) -> Option<u8> {
 /// That of a slice of which no port is told.
 static ANY: Port = Port { name: None, port: None, protocol: None, app_protocol: None };
 
-/// The port to call: the one that is wanted, else the only one, else `http`, else the first. Of a headless Service none
-/// need be told: any number will do.
+/// The port to call: the one that is wanted, else the only one, else `http`, else the first. Where none is told, as of a
+/// headless Service, or all are, which is one without a number, any number will do.
 pub(super) fn choose<'a>(
     ports: &'a [Port],
     wanted: Option<&str>,
 ) -> Result<(&'a Port, u16), String> {
-    // Without a number it is any port, and without a protocol TCP.
+    // Without a number it is all ports, and without a protocol TCP.
     let is_tcp = |port: &Port| matches!(port.protocol.as_deref(), None | Some("TCP" | ""));
     let number = |port: &Port| u16::try_from(port.port?).ok().filter(|of| *of > 0);
     let usable: Vec<_> = ports
@@ -132,15 +149,20 @@ pub(super) fn choose<'a>(
     let named = |name: &str| {
         usable.iter().find(|(port, _)| port.name.as_deref().unwrap_or_default() == name)
     };
+    let is_any = |port: &&Port| is_tcp(port) && port.port.is_none();
+    let any = || if ports.is_empty() { Some(&ANY) } else { ports.iter().find(is_any) };
     let chosen = match wanted {
-        None => named("http").or(usable.first()),
+        None => named("http").or(usable.first()).copied(),
         Some(wanted) => match wanted.parse::<u16>() {
-            Ok(wanted) if ports.is_empty() && wanted > 0 => return Ok((&ANY, wanted)),
-            Ok(wanted) => usable.iter().find(|(_, number)| *number == wanted),
-            Err(_) => named(wanted),
+            Ok(wanted) => usable
+                .iter()
+                .copied()
+                .find(|(_, number)| *number == wanted)
+                .or_else(|| Some((any()?, wanted)).filter(|_| wanted > 0)),
+            Err(_) => named(wanted).copied(),
         },
     };
-    chosen.copied().ok_or_else(|| {
+    chosen.ok_or_else(|| {
         let known = usable.iter().take(8).map(|(port, number)| match port.name.as_deref() {
             None | Some("") => format!("{number}"),
             Some(name) => format!("`{}` ({number})", crate::wire::start(name, 64).escape_debug()),
@@ -174,22 +196,41 @@ struct OfSlice<'a> {
     number: u16,
 }
 
+impl object::Endpoint {
+    /// All addresses lead to the same place.
+    fn host(&self) -> &str {
+        self.addresses.as_ref().and_then(|of| of.first()).map_or("", String::as_str)
+    }
+
+    /// That of its pod.
+    fn uid(&self) -> Option<&str> {
+        let pod = self.target_ref.as_ref().filter(|of| of.is_pod())?;
+        pod.uid.as_deref().filter(|uid| !uid.is_empty())
+    }
+
+    fn availability(&self) -> Availability {
+        availability(self.conditions.unwrap_or_default())
+    }
+}
+
+impl TargetRef {
+    fn is_pod(&self) -> bool {
+        self.kind.as_deref() == Some("Pod")
+    }
+}
+
 impl OfSlice<'_> {
     fn endpoint(
         &self,
         of: object::Endpoint,
         availability: Availability,
     ) -> Result<Endpoint, Error> {
-        // All lead to the same place.
-        let host = of.addresses.as_ref().and_then(|of| of.first()).map_or("", String::as_str);
+        let host = of.host();
         if host.is_empty() {
             return Err(Error::not_sent(Kind::InvalidConfig).message("it has no address"));
         }
         let mut endpoint = endpoint_at(self.scheme, host, Some(self.number), "")?;
-        let target = of.target_ref.unwrap_or_default();
-        let is_pod = target.kind.as_deref() == Some("Pod");
-        let uid = target.uid.filter(|uid| is_pod && !uid.is_empty());
-        endpoint = match uid {
+        endpoint = match of.uid() {
             Some(uid) => endpoint.with_key(uid),
             None => {
                 // Without the scheme, which is no part of what it is.
@@ -199,7 +240,7 @@ impl OfSlice<'_> {
         let pairs = [
             ("name", self.service.cloned()),
             ("namespace", self.namespace.map(str::to_owned)),
-            ("pod", target.name.filter(|_| is_pod)),
+            ("pod", of.target_ref.filter(TargetRef::is_pod).and_then(|pod| pod.name)),
             ("node", of.node_name),
             ("port", self.port.name.clone()),
             ("protocol", self.port.app_protocol.clone()),

@@ -23,7 +23,7 @@ fn orders() -> Value {
 }
 
 fn found(value: Value, query: &KubernetesQuery) -> Vec<Candidate> {
-    candidates(slice(value), query).all
+    candidates(slice(value), query, &[]).all
 }
 
 #[test]
@@ -83,14 +83,17 @@ fn what_is_null_is_as_if_it_was_not_there() {
         "endpoints": [{"addresses": ["fd00::1"], "conditions": null, "hints": null, "zone": null,
                        "targetRef": null, "nodeName": null}, {"addresses": []}, {"addresses": null}],
     });
-    let read = candidates(slice(bare), &KubernetesQuery::default());
+    let read = candidates(slice(bare), &KubernetesQuery::default(), &[]);
     assert_eq!(read.all.len(), 1);
     let endpoint = &read.all[0].endpoint;
     assert_eq!((endpoint.key(), endpoint.address().as_str()), ("[fd00::1]:80", "[fd00::1]:80"));
     assert!(endpoint.is_passing() && endpoint.metadata().is_empty());
     assert!(read.problem.unwrap().contains("no address"));
     for empty in [json!({}), json!({"endpoints": null, "ports": null}), json!({"endpoints": []})] {
-        assert_eq!(candidates(slice(empty), &KubernetesQuery::default()), Candidates::default());
+        assert_eq!(
+            candidates(slice(empty), &KubernetesQuery::default(), &[]),
+            Candidates::default()
+        );
     }
 }
 
@@ -99,7 +102,7 @@ fn a_port_is_found_by_name_by_number_or_by_what_it_is() {
     let ports = |ports: Value| -> Vec<Port> { serde_json::from_value(ports).unwrap() };
     let two = || {
         json!([{"name": "metrics", "port": 9090}, {"name": "http", "port": 8080},
-               {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "any", "port": null}])
+               {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "sctp", "port": null, "protocol": "SCTP"}])
     };
     for (all, wanted, expected) in [
         (two(), None, Ok(8080)),
@@ -107,7 +110,8 @@ fn a_port_is_found_by_name_by_number_or_by_what_it_is() {
         (two(), Some("9090"), Ok(9090)),
         (two(), Some("grpc"), Err("`metrics` (9090), `http` (8080)")),
         (two(), Some("53"), Err("no port `53` of TCP")),
-        (two(), Some("any"), Err("no port `any`")),
+        (two(), Some("sctp"), Err("no port `sctp`")),
+        (json!([{"name": "any", "port": null}]), Some("any"), Err("no port `any`")),
         (json!([{"port": 7}]), None, Ok(7)),
         (json!([{"name": "", "port": 7}]), Some("7"), Ok(7)),
         (json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}]), None, Ok(1)),
@@ -118,6 +122,12 @@ fn a_port_is_found_by_name_by_number_or_by_what_it_is() {
         // Of a headless Service that tells none.
         (json!([]), Some("9090"), Ok(9090)),
         (json!([]), Some("0"), Err("no port `0` of TCP")),
+        // All ports, which is not none.
+        (json!([{"name": "any"}, {"name": "http", "port": 8080}]), Some("9090"), Ok(9090)),
+        (json!([{"port": null}]), Some("9090"), Ok(9090)),
+        (json!([{"port": null}]), Some("0"), Err("no port `0` of TCP")),
+        (json!([{"port": null}]), None, Err("no port of TCP")),
+        (json!([{"port": null, "protocol": "UDP"}]), Some("9090"), Err("no port `9090`")),
     ] {
         let all = ports(all);
         let chosen = choose(&all, wanted).map(|(_, number)| number);

@@ -125,8 +125,10 @@ impl KubernetesService {
     async fn list(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
         state.phase = Phase::Begin;
         lock(&self.known).can_resume = false;
-        let put = |book: &mut Book, slice| book.put(slice, &self.query).map(drop);
-        let (mut book, version) = all(&self.server, &self.target, put).await?;
+        let put = |book: &mut Book, slice| {
+            book.put_after(Some(&lock(&self.known).book), slice, &self.query).map(drop)
+        };
+        let (book, version) = all(&self.server, &self.target, put).await?;
         let was_seen = lock(&self.known).external.is_some();
         let external = match book.is_empty() {
             true => {
@@ -136,7 +138,6 @@ impl KubernetesService {
         };
         let mut known = lock(&self.known);
         let is_first = known.version.is_empty();
-        book.keep_unread(&known.book);
         known.list(book, external, version);
         if !is_first {
             known.unsure_until = Some(time::later(time::now(), self.unsure));
@@ -224,6 +225,9 @@ impl KubernetesService {
     }
 
     async fn next(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
+        if let Some(problem) = lock(&self.known).problem.take() {
+            return Err(problem);
+        }
         loop {
             let after = match &mut state.phase {
                 Phase::Begin if !lock(&self.known).can_resume => return self.list(state).await,
@@ -252,7 +256,7 @@ impl KubernetesService {
                             return Err(self.server.failed(Kind::Connection, &what));
                         }
                         // Without a word the version may be one of the future, as of before a restored
-                        // backup; and what a Service is that has no slices is not watched.
+                        // backup; and what a Service is that has no endpoints is not watched.
                         if !stream.has_told || lock(&self.known).book.is_empty() {
                             return self.list(state).await;
                         }
@@ -262,14 +266,16 @@ impl KubernetesService {
                 },
             };
             match self.open(after).await {
-                Ok(stream) => state.phase = Phase::Open(Box::new(stream)),
+                Ok(stream) => {
+                    lock(&self.known).shut_since = None;
+                    state.phase = Phase::Open(Box::new(stream));
+                }
                 Err(failure) if failure.is_expired() && after == After::List => {
                     return Err(self.forgets());
                 }
                 Err(failure) if failure.is_expired() => return self.list(state).await,
                 Err(failure) => {
-                    // Otherwise it may be about the version, which would be asked for without an end.
-                    lock(&self.known).can_resume = failure.may_pass();
+                    lock(&self.known).not_opened(&failure);
                     return Err(failure.into());
                 }
             }

@@ -32,7 +32,8 @@ pub(super) enum TokenSource {
     #[default]
     None,
     Text(Secret),
-    File(PathBuf),
+    /// And what is shown until the file can be read.
+    File(PathBuf, Option<Secret>),
     Program(Arc<Program>),
 }
 
@@ -65,9 +66,9 @@ impl Token {
         match &self.source {
             TokenSource::None => Ok(Arc::default()),
             TokenSource::Text(token) => shown(token),
-            TokenSource::File(path) => {
+            TokenSource::File(path, first) => {
                 let late = |_| Err(unreadable(path).caused_by(std::io::Error::from(TimedOut)));
-                timeout(limit, self.of_file(path)).await.unwrap_or_else(late)
+                timeout(limit, self.of_file(path, first.as_ref())).await.unwrap_or_else(late)
             }
             TokenSource::Program(program) => {
                 let mut kept = self.kept.lock().await;
@@ -85,7 +86,7 @@ impl Token {
         }
     }
 
-    async fn of_file(&self, path: &Path) -> Result<Arc<Shown>, Error> {
+    async fn of_file(&self, path: &Path, first: Option<&Secret>) -> Result<Arc<Shown>, Error> {
         let now = time::now();
         let known = lock(&self.read).clone();
         let is_fresh = known.at.is_some_and(|at| now.saturating_duration_since(at) < FRESH);
@@ -95,14 +96,16 @@ impl Token {
         let own = path.to_owned();
         let token = match tokio::task::spawn_blocking(move || read(&own)).await {
             Ok(Ok(token)) => token,
-            Ok(Err(error)) => match known.shown {
+            Ok(Err(error)) => {
+                let former = match (known.shown, first) {
+                    (Some(shown), _) => shown,
+                    (None, Some(first)) => shown(first)?,
+                    (None, None) => return Err(unreadable(path).caused_by(error)),
+                };
                 // As while it is replaced.
-                Some(shown) => {
-                    tracing::debug!(%error, "the file with the token cannot be read; the former one is used");
-                    return Ok(shown);
-                }
-                None => return Err(unreadable(path).caused_by(error)),
-            },
+                tracing::debug!(%error, "the file with the token cannot be read; the former one is used");
+                return Ok(former);
+            }
             Err(error) => return Err(unreadable(path).caused_by(error)),
         };
         let shown = shown(&token)?;
@@ -114,7 +117,7 @@ impl Token {
     pub(super) async fn refused(&self, shown: &Arc<Shown>) -> bool {
         match &self.source {
             TokenSource::None | TokenSource::Text(_) => false,
-            TokenSource::File(_) => {
+            TokenSource::File(..) => {
                 lock(&self.read).at = None;
                 true
             }

@@ -1,6 +1,7 @@
 //! Backends by name, each with one service in it: see [`Provider`](provider::Provider) and
 //! [`Providers`](providers::Providers).
 
+mod backend;
 mod event;
 mod overlay;
 mod provider;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{future::join_all, stream::StreamExt};
+use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
@@ -15,11 +15,12 @@ use super::{
         set::EndpointSet,
         watch::{Source, Watched},
     },
+    backend::Backend,
     event::{ProviderEvent, ProviderEventKind},
     overlay::Overlay,
     seen::Seen,
     stats::{ConnectionInfo, ProviderFeature, ProviderStats},
-    stream::{ProviderStream, Sets},
+    stream::ProviderStream,
 };
 use crate::{
     endpoint::{Endpoint, Status},
@@ -73,10 +74,7 @@ pub struct Provider {
 type Announce = dyn Fn(Endpoint) -> Result<Registration, Error> + Send + Sync;
 
 struct Shared {
-    open: Arc<dyn Fn() -> Sets + Send + Sync>,
-    /// What the backend tells of itself.
-    info: Arc<dyn Fn() -> ConnectionInfo + Send + Sync>,
-    tells_status: bool,
+    backend: Backend,
     /// The name of what is announced in, and how.
     announce: Option<(String, Box<Announce>)>,
     registrations: Mutex<BTreeMap<Arc<str>, Registration>>,
@@ -88,9 +86,7 @@ struct Shared {
 impl Provider {
     /// Creates a provider over any source of endpoints. `name` says what it is, and must have no secrets.
     pub fn new(name: impl Into<String>, source: impl Discover) -> Self {
-        let name = name.into();
-        let info = move || ConnectionInfo { source: name.clone(), ..ConnectionInfo::default() };
-        Self::of(Arc::new(move || source.discover().boxed()), Arc::new(info), false, None)
+        Self::of(Backend::of(name.into(), source), None)
     }
 
     /// Creates a provider over a backend that is watched, and can tell how that is.
@@ -103,28 +99,12 @@ impl Provider {
     /// # }
     /// ```
     pub fn watching<S: Source>(watched: Watched<S>) -> Self {
-        let (handle, source) = (watched.handle(), watched.clone());
-        let info = move || ConnectionInfo {
-            source: source.source().name(),
-            registry: None,
-            is_running: Some(handle.is_running()),
-            staleness: handle.staleness(),
-            failures: handle.failures(),
-            last_error: handle.last_error(),
-        };
-        Self::of(Arc::new(move || watched.discover().boxed()), Arc::new(info), true, None)
+        Self::of(Backend::watched(watched), None)
     }
 
-    fn of(
-        open: Arc<dyn Fn() -> Sets + Send + Sync>,
-        info: Arc<dyn Fn() -> ConnectionInfo + Send + Sync>,
-        tells_status: bool,
-        announce: Option<(String, Box<Announce>)>,
-    ) -> Self {
+    fn of(backend: Backend, announce: Option<(String, Box<Announce>)>) -> Self {
         let shared = Shared {
-            open,
-            info,
-            tells_status,
+            backend,
             announce,
             registrations: Mutex::default(),
             overlay: watch::Sender::default(),
@@ -145,16 +125,15 @@ impl Provider {
     ) -> Self {
         let (service, name) = (service.into(), registry.backend().name());
         let announce = move |endpoint| registry.register(service.clone(), endpoint);
-        let Shared { open, info, tells_status, .. } = &*self.shared;
-        Self::of(open.clone(), info.clone(), *tells_status, Some((name, Box::new(announce))))
+        Self::of(self.shared.backend.clone(), Some((name, Box::new(announce))))
     }
 
     /// Returns what this provider can do.
     pub fn features(&self) -> Vec<ProviderFeature> {
-        let Shared { announce, tells_status, .. } = &*self.shared;
+        let Shared { announce, backend, .. } = &*self.shared;
         let optional = [
             (announce.is_some(), ProviderFeature::Announce),
-            (*tells_status, ProviderFeature::Status),
+            (backend.tells_status, ProviderFeature::Status),
         ];
         let optional = optional.into_iter().filter_map(|(has, of)| has.then_some(of));
         [ProviderFeature::Find, ProviderFeature::Register].into_iter().chain(optional).collect()
@@ -163,7 +142,7 @@ impl Provider {
     /// Returns where the endpoints come from, and how that is.
     pub fn connection_info(&self) -> ConnectionInfo {
         let registry = self.shared.announce.as_ref().map(|(name, _)| name.clone());
-        ConnectionInfo { registry, ..(self.shared.info)() }
+        ConnectionInfo { registry, ..(self.shared.backend.info)() }
     }
 
     /// Registers an endpoint, and returns its id: its [key](Endpoint::with_key), or one that is made here.
@@ -254,7 +233,10 @@ impl Provider {
         ended.into_iter().rfind(Result::is_err).unwrap_or(Ok(()))
     }
 
-    /// Returns the endpoints as they are, and waits for the first answer of the backend for at most `timeout`.
+    /// Returns the endpoints as they are, and waits for an answer of the backend for at most `timeout`.
+    ///
+    /// Of a backend that was given to [`watching`](Self::watching), they are those that a balancer over it has in use.
+    /// If there is none, it is asked each time; if it does not answer, they are those that it told last.
     ///
     /// # Errors
     /// [`Kind::Timeout`], whose source is what went wrong, if that is known. [`Kind::Unavailable`] outside a tokio
@@ -266,10 +248,11 @@ impl Provider {
         if Handle::try_current().is_err() {
             return Err(Error::not_sent(Kind::Unavailable));
         }
-        let mut found = (self.shared.open)();
-        if let Ok(Some(found)) = tokio::time::timeout(timeout, found.next()).await {
-            let set = self.shared.overlay.borrow().over(Some(&found)).unwrap_or(found);
-            lock(&self.shared.seen).see(&set);
+        if let Some(found) = (self.shared.backend.now)(timeout).await {
+            let mut seen = lock(&self.shared.seen);
+            let set = self.shared.overlay.borrow().over(Some(&found)).unwrap_or(found.clone());
+            seen.found = Some(found);
+            seen.see(&set);
             return Ok(set);
         }
         let info = self.connection_info();
@@ -335,8 +318,8 @@ impl Discover for Provider {
     type Stream = ProviderStream;
 
     fn discover(&self) -> ProviderStream {
-        let Shared { open, overlay, seen, .. } = &*self.shared;
-        ProviderStream::of(open(), overlay.subscribe(), seen.clone())
+        let Shared { backend, overlay, seen, .. } = &*self.shared;
+        ProviderStream::of((backend.open)(), overlay.subscribe(), seen.clone())
     }
 }
 

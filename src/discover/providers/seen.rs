@@ -12,6 +12,8 @@ use crate::endpoint::{Endpoint, Status};
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) set: Option<EndpointSet>,
+    /// What the backend told last, without what is registered here.
+    pub(super) found: Option<EndpointSet>,
     usable: BTreeSet<Arc<str>>,
     pub(super) log: Log,
     pub(super) registered: u64,

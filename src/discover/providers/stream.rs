@@ -21,35 +21,43 @@ pub struct ProviderStream {
 
 enum News {
     Found(EndpointSet),
-    Own(Overlay),
+    Own,
 }
 
 impl ProviderStream {
     /// What is `found`, with what is registered here. It does not keep that announced.
+    ///
+    /// What comes first is what another user has found, so that all see the same.
     pub(super) fn of(
         found: Sets,
         mut own: watch::Receiver<Overlay>,
         seen: Arc<Mutex<Seen>>,
     ) -> Self {
-        let mut overlay = own.borrow_and_update().clone();
-        let first = stream::iter(overlay.over(None));
+        let mut last = lock(&seen).found.clone();
+        let first = Some(own.borrow_and_update().clone()).filter(|own| own.len() > 0);
+        let first = stream::iter(first.map(|_| News::Own));
         let found = found.map(News::Found).chain(stream::pending());
-        let own = stream::unfold(own, |mut own| async move {
+        let changed = stream::unfold(own.clone(), |mut own| async move {
             if own.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            let now = own.borrow_and_update().clone();
-            Some((News::Own(now), own))
+            Some((News::Own, own))
         });
-        let mut last = None;
-        let sets = stream::select(found, own).filter_map(move |news| {
-            match news {
-                News::Found(set) => last = Some(set),
-                News::Own(own) => overlay = own,
+        let mut told = None::<EndpointSet>;
+        let sets = first.chain(stream::select(found, changed)).filter_map(move |news| {
+            let mut seen = lock(&seen);
+            if let News::Found(set) = news {
+                seen.found = Some(set.clone());
+                last = Some(set);
             }
-            std::future::ready(overlay.over(last.as_ref()))
+            let set = own.borrow().over(last.as_ref());
+            let set = set.filter(|set| told.as_ref().is_none_or(|told| **told != **set));
+            if let Some(set) = &set {
+                seen.see(set);
+                told = Some(set.clone());
+            }
+            std::future::ready(set)
         });
-        let sets = first.chain(sets).inspect(move |set| lock(&seen).see(set));
         Self { sets: sets.boxed() }
     }
 }

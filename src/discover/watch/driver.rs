@@ -178,7 +178,7 @@ impl<S: Source> Driver<S> {
                 match verdict {
                     Verdict::Believe => {
                         self.publish(set.clone());
-                        self.base = set;
+                        self.base = set.clone();
                     }
                     Verdict::DoubtUntil(_) => {
                         let Seen { known, gone, .. } = seen;
@@ -191,6 +191,7 @@ impl<S: Source> Driver<S> {
                         self.publish(with_all_of(&self.base, &set));
                     }
                 }
+                self.run.answered(set);
                 Some(verdict)
             }
         };

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::{config::WatchConfig, published::Published, source::Source};
+use super::{super::set::EndpointSet, config::WatchConfig, published::Published, source::Source};
 use crate::{error::Error, sync::lock, time::Instant};
 
 pub(super) struct Shared<S> {
@@ -13,6 +13,7 @@ pub(super) struct Shared<S> {
     /// Its receivers are the users.
     pub(super) sets: watch::Sender<Published>,
     runs: Mutex<Runs>,
+    pub(super) answer: watch::Sender<Answer>,
     pub(super) health: Mutex<Health>,
 }
 
@@ -25,6 +26,13 @@ pub(super) struct Health {
     /// In a row.
     pub(super) failures: u32,
     pub(super) doubt_until: Option<Instant>,
+}
+
+/// What the backend told last, believed or not.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    run: u64,
+    pub(super) set: Option<EndpointSet>,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +48,15 @@ impl<S: Source> Shared<S> {
             config: config.clamped(),
             sets: watch::Sender::new(Published::default()),
             runs: Mutex::default(),
+            answer: watch::Sender::default(),
             health: Mutex::default(),
         }
+    }
+
+    /// Whether the backend has answered the run that goes on.
+    pub(super) fn is_answered(&self) -> bool {
+        let current = lock(&self.runs).current;
+        current == Some(self.answer.borrow().run)
     }
 }
 
@@ -61,6 +76,11 @@ impl<S> Run<S> {
         runs.count += 1;
         runs.current = Some(runs.count);
         Some(Self { shared: shared.clone(), number: runs.count })
+    }
+
+    /// The backend has answered with a set.
+    pub(super) fn answered(&self, set: EndpointSet) {
+        self.shared.answer.send_replace(Answer { run: self.number, set: Some(set) });
     }
 
     /// Ends unless a user has come: it either finds that this drives, or begins itself.

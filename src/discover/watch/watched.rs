@@ -1,13 +1,16 @@
 use std::{
     fmt,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures_core::Stream;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::{
+    future::select,
+    stream::{self, BoxStream, StreamExt},
+};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
@@ -135,6 +138,34 @@ impl<S: Source> Watched<S> {
             Some(cause) => error.caused_by(cause),
             None => error,
         })
+    }
+
+    /// The endpoints as they are: those that others have in use, and otherwise what the backend answers. If it does not
+    /// within `timeout`, what is known. `None`: nothing is.
+    ///
+    /// Call it inside a runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub(in crate::discover) async fn current(&self, timeout: Duration) -> Option<EndpointSet> {
+        let shared = &self.shared;
+        let (mut sets, mut answers) = (shared.sets.subscribe(), shared.answer.subscribe());
+        let answer = async {
+            if shared.is_answered() && shared.sets.receiver_count() > 1 {
+                return None;
+            }
+            loop {
+                sets.mark_unchanged();
+                driver::start(shared);
+                if shared.is_answered() {
+                    return answers.borrow().set.clone();
+                }
+                // A run that ends early wakes as well, so that another begins.
+                select(pin!(answers.changed()), pin!(sets.changed())).await;
+            }
+        };
+        let answer = tokio::time::timeout(timeout, answer).await.unwrap_or(None);
+        answer.or_else(|| shared.sets.borrow().set.clone())
     }
 
     pub(super) fn downgrade(&self) -> Weak<Shared<S>> {
