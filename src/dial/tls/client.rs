@@ -37,7 +37,7 @@ impl Tls {
         host: &str,
         connection: Connection,
     ) -> Result<(Secured, bool), ConnectError> {
-        let name = config.name(self.given.server_name.as_deref().unwrap_or(host)).to_owned();
+        let name = config.name(host).to_owned();
         let (tls, config) = (self.clone(), config.clone());
         let client = spawn_blocking(move || tls.client(&config)).await;
         let client = client.map_err(ConnectError::failed)?.map_err(ConnectError::of_config)?;

@@ -10,8 +10,6 @@ pub(crate) struct GivenTls {
     pub(crate) ca: Option<Vec<u8>>,
     pub(crate) cert: Option<Vec<u8>>,
     pub(crate) key: Option<Zeroizing<Vec<u8>>>,
-    /// The name in the certificate of the server, if it is another than its host.
-    pub(crate) server_name: Option<String>,
     /// Whether any certificate of the server will do.
     pub(crate) trusts_all: bool,
 }
@@ -22,7 +20,6 @@ impl fmt::Debug for GivenTls {
             .field("ca", &self.ca.is_some())
             .field("cert", &self.cert.is_some())
             .field("key", &self.key.is_some())
-            .field("server_name", &self.server_name)
             .field("trusts_all", &self.trusts_all)
             .finish()
     }

@@ -51,16 +51,16 @@ impl Access {
 
     /// What is found, and what the settings say instead.
     fn new(found: Found, config: &KubernetesConfig) -> Result<Self, Error> {
-        let Found { address, namespace, token, ca_file, cert_file, key_file, mut given, .. } =
-            found;
-        let (exec, exec_config, acts_as) = (found.exec, found.exec_config, found.acts_as);
+        let Found { address, namespace, token, ca_file, cert_file, key_file, .. } = found;
+        let Found { server_name, mut given, acts_as, exec, exec_config, .. } = found;
         let server = address.clone();
         let text = if address.contains("://") { address } else { format!("https://{address}") };
         let address: Address = text.parse()?;
         if !matches!(address.scheme(), Some("http" | "https" | "http+unix")) {
             return Err(mistake(format!("`{address}` is no URL of HTTP")));
         }
-        let mut tls = TlsConfig { ca_file, cert_file, key_file, ..TlsConfig::default() };
+        let mut tls =
+            TlsConfig { ca_file, cert_file, key_file, server_name, ..TlsConfig::default() };
         let own = config.tls_files().config();
         if own.ca_file.is_some() {
             (tls.ca_file, given.ca) = (own.ca_file, None);
@@ -77,7 +77,7 @@ impl Access {
                 let cluster = || {
                     Ok(ClusterInfo {
                         server: &server,
-                        server_name: given.server_name.as_deref(),
+                        server_name: tls.server_name.as_deref(),
                         ca: ca(&tls, &given)?,
                         trusts_all: given.trusts_all,
                         config: exec_config,

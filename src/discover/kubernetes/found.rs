@@ -15,6 +15,8 @@ pub(super) struct Found {
     pub(super) ca_file: Option<PathBuf>,
     pub(super) cert_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
+    /// The name in the certificate of the server, if it is another than its host.
+    pub(super) server_name: Option<String>,
     pub(super) given: GivenTls,
     pub(super) acts_as: ActsAs,
     /// The program that proves the user, if nothing else does, and what the kubeconfig tells it of the cluster.

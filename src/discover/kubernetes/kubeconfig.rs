@@ -228,11 +228,11 @@ fn found(
         ca_file: cluster.certificate_authority.clone(),
         cert_file: user.client_certificate,
         key_file: user.client_key,
+        server_name: cluster.tls_server_name.clone(),
         given: GivenTls {
             ca: ca.map(|ca| ca.to_vec()),
             cert: cert.map(|cert| cert.to_vec()),
             key,
-            server_name: cluster.tls_server_name.clone(),
             trusts_all,
         },
         acts_as,

@@ -87,7 +87,7 @@ fn a_context_leads_to_its_cluster_and_its_user() {
     assert_eq!(given.ca.as_deref(), Some(&b"ca"[..]));
     assert_eq!(given.cert.as_deref(), Some(&b"cert"[..]));
     assert_eq!(given.key.as_deref().map(|key| &**key), Some(&b"key"[..]));
-    assert_eq!(given.server_name.as_deref(), Some("kubernetes"));
+    assert_eq!(found.server_name.as_deref(), Some("kubernetes"));
     assert_eq!((found.token, found.namespace), (TokenSource::None, None));
     assert!(of("a", FILE, &context("open")).is_ok());
 }
@@ -208,7 +208,7 @@ users:
         assert_eq!((&found.token, &found.namespace), (&TokenSource::None, &None));
         assert_eq!((&found.ca_file, &found.cert_file, &found.key_file), (&None, &None, &None));
         assert!(found.given.ca.is_none() && found.given.cert.is_none());
-        assert!(found.given.key.is_none() && found.given.server_name.is_none());
+        assert!(found.given.key.is_none() && found.server_name.is_none());
         assert_eq!((found.exec.is_some(), found.acts_as), (name == "a", ActsAs::default()));
     }
     let error = of("empty", empty, &KubernetesConfig::default()).unwrap_err();

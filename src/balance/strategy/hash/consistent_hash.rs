@@ -44,11 +44,12 @@ use crate::{
 /// has all of them; those that have yet to move stay where they were, and those that it has no room for by the bound go
 /// back there. Endpoints that leave are gone at once. Default: within 30 s.
 ///
-/// That protects what the others have learned. The first endpoints of a set have learned nothing yet, nor have
-/// others the keys of those that have left: of these keys, one that joins gets its part at once. The others are taken to
-/// learn as fast as a newcomer has to at the end of its window, all within 12 s with the defaults. So the endpoints of a
-/// set that comes in parts, or comes back, share its keys from the start. The window of an endpoint begins when calls can
-/// first go to it: once it is healthy, and has weight.
+/// That protects what the others have learned. The endpoints of a set without a call yet have learned nothing, nor have
+/// others the keys of those that have left: of these keys, one that joins gets its part at once, so that the endpoints
+/// of a set that comes in parts, or comes back, share its keys from the start. Those that the first call finds are taken to
+/// know their keys, since they may have served others before. Keys of those that have left are taken to be learned as fast
+/// as by a newcomer at the end of its window: all within 12 s with the defaults. The window of an endpoint begins when
+/// calls can first go to it: once it is healthy, and has weight.
 ///
 /// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints, or an
 /// operator's; a slow start of the balancer does not count.
