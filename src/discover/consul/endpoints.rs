@@ -82,11 +82,11 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
     });
     let (host, port) = match tagged {
         // Without a port of its own it has that of the service.
-        Some(of) if of.port == 0 => (&*of.address, service.port),
+        Some(of) if of.port == 0 => (&*of.address, service.port()),
         Some(of) => (&*of.address, of.port),
         None => match service.address.as_deref() {
-            None | Some("") => (&*node.address, service.port),
-            Some(address) => (address, service.port),
+            None | Some("") => (&*node.address, service.port()),
+            Some(address) => (address, service.port()),
         },
     };
     let refused = |what: &str| {

@@ -62,8 +62,8 @@ use crate::{
 /// At most [`max_instances`](MdnsConfig::max_instances) of a type; 16 checks run at once, for 5 s each. The domain is
 /// `local`, and types are of TCP. All watches and registries share one thread, which ends with the last one. It keeps
 /// what hosts say of the types that are watched, without a limit, until that expires: the network of the link is
-/// trusted that far (RFC 6762 §21). Its queue holds 100 commands: where a watch or a session is dropped while that is
-/// full, the drop waits for room for its last command, 100 ms at most for each, and gives it up then.
+/// trusted that far (RFC 6762 §21). Its queue holds 100 commands. What a drop ends while that is full ends once there
+/// is room, and nothing begins before that.
 ///
 /// # Example
 /// ```
@@ -217,7 +217,8 @@ impl Mdns {
         let Some(daemon) = self.daemons.running() else { return Ok(()) };
         let Some(full) = daemon.heard.look(|board| board.name_of(key)) else { return Ok(()) };
         let failed = |error| failed("an instance cannot be asked for", error);
-        daemon.mdns.verify(full, timeout.clamp(RECONFIRM[0], RECONFIRM[1])).map_err(failed)
+        let timeout = timeout.clamp(RECONFIRM[0], RECONFIRM[1]);
+        daemon.orders.ask(|mdns| mdns.verify(full, timeout)).map_err(failed)
     }
 
     /// Returns the endpoint that an instance becomes, of its name, the bytes of its TXT record, and its
