@@ -162,11 +162,24 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{self, Sender};
+    use std::{
+        net::UdpSocket,
+        sync::mpsc::{self, Sender},
+    };
 
     use mdns_sd::{IfKind, IfPredicate};
 
-    use super::{super::daemon::tests::loopback, *};
+    use super::*;
+
+    /// On loopback alone, with a port of its own.
+    fn loopback() -> Arc<Orders> {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mdns = ServiceDaemon::new_with_port(socket.local_addr().unwrap().port()).unwrap();
+        let orders = Arc::new(Orders::new(mdns));
+        orders.ask(|mdns| mdns.disable_interface(IfKind::All)).unwrap();
+        orders.ask(|mdns| mdns.enable_interface(IfKind::LoopbackV4)).unwrap();
+        orders
+    }
 
     /// Keeps the thread busy until what is returned is dropped.
     fn hold(orders: &Orders) -> Sender<()> {
@@ -192,14 +205,13 @@ mod tests {
         ServiceInfo::new("_tax._tcp.local.", &id, &host, "127.0.0.1", 80, None).unwrap()
     }
 
-    #[tokio::test]
-    async fn what_finds_no_room_waits_for_nothing_and_comes_in_its_order() {
-        let daemon = loopback().get().unwrap();
-        let orders = &daemon.orders;
-        let busy = hold(orders);
+    #[test]
+    fn what_finds_no_room_waits_for_nothing_and_comes_in_its_order() {
+        let orders = loopback();
+        let busy = hold(&orders);
         let announce = |number| orders.announce(tax(number));
         let all: Vec<_> = (0..50).map(|number| announce(number).unwrap()).collect();
-        fill(orders);
+        fill(&orders);
         for of in &all {
             orders.give(Order::Unregister(of.clone()));
         }
@@ -225,28 +237,28 @@ mod tests {
             let is_there = matches!(status, UnregisterStatus::OK);
             assert_eq!(is_there, number == 0, "{number}: what begins after an end stays");
         }
+        orders.give(Order::Shutdown);
     }
 
-    #[tokio::test]
-    async fn a_name_is_of_the_last_that_was_announced() {
-        let daemon = loopback().get().unwrap();
-        let orders = &daemon.orders;
+    #[test]
+    fn a_name_is_of_the_last_that_was_announced() {
+        let orders = loopback();
         let [first, second] = [(); 2].map(|()| orders.announce(tax(0)).unwrap());
         assert!(orders.take_back(&first).unwrap().is_none());
         orders.give(Order::Unregister(first));
         let told = orders.take_back(&second).unwrap().unwrap().recv().unwrap();
         assert!(matches!(told, UnregisterStatus::OK));
         assert!(orders.take_back(&second).unwrap().is_none());
+        orders.give(Order::Shutdown);
     }
 
-    #[tokio::test]
-    async fn a_thread_ends_although_there_was_no_room_to_say_so() {
-        let daemon = loopback().get().unwrap();
-        let orders = daemon.orders.clone();
+    #[test]
+    fn a_thread_ends_although_there_was_no_room_to_say_so() {
+        let orders = loopback();
         let busy = hold(&orders);
         fill(&orders);
         orders.give(Order::StopBrowse("_tax._tcp.local.".to_owned()));
-        drop(daemon);
+        orders.give(Order::Shutdown);
         drop(busy);
         while lock(&orders.waiting).is_attended {
             thread::yield_now();
