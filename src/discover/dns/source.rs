@@ -1,4 +1,4 @@
-use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, net::IpAddr, ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures_util::{
     future::join,
@@ -8,7 +8,7 @@ use hickory_resolver::{
     TokioResolver,
     config::{ResolverConfig, ResolverOpts},
     name_server::TokioConnectionProvider,
-    proto::rr::{RData, RecordType, rdata::SRV},
+    proto::rr::{Name, RData, RecordType, rdata::SRV},
 };
 use tokio::time::timeout_at;
 
@@ -21,6 +21,7 @@ use super::{
     config::{DnsConfig, IpFamily},
     name::ServiceName,
     records::{Target, endpoints},
+    search::{Heard, names},
 };
 use crate::{
     error::{BoxError, Error, Kind},
@@ -71,9 +72,30 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct DnsState {
     /// Made inside the runtime that runs its tasks.
     resolver: Option<TokioResolver>,
-    /// By host and type. Of those that do not answer any more, the others still do.
-    known: HashMap<(String, RecordType), Vec<IpAddr>>,
+    /// The name of the SRV records.
+    service: Option<Name>,
+    /// By host. Of those that do not answer any more, the others still do.
+    known: HashMap<String, Known>,
 }
+
+/// What is known of a host.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    /// The name on the search path that has the addresses.
+    name: Option<Name>,
+    addresses: Vec<(RecordType, Vec<IpAddr>)>,
+}
+
+impl Known {
+    fn of(&self, family: RecordType) -> Vec<IpAddr> {
+        let known = self.addresses.iter().find(|(of, _)| *of == family);
+        known.map(|(_, addresses)| addresses.clone()).unwrap_or_default()
+    }
+}
+
+/// The name that has something, and what.
+type Found<T> = (Option<Name>, T);
+type Addresses = Vec<(RecordType, Answer<IpAddr>)>;
 
 impl DnsService {
     pub(super) fn new(name: ServiceName, settings: Arc<Settings>) -> Self {
@@ -103,12 +125,10 @@ impl DnsService {
             // As one record that leads to the host itself.
             Some(port) => (vec![(self.name.host.clone(), port, 0, 0)], Duration::MAX),
             None => {
-                let answer = ask(&resolver, &self.name.host, RecordType::SRV, |data| match data {
-                    RData::SRV(srv) => Some(srv.clone()),
-                    _ => None,
-                });
+                let answer = self.service(&resolver, state.service.as_ref());
                 let answer = timeout_at(until, answer).await;
-                let Answer { records, ttl } = answer.map_err(|_| late())??;
+                let (name, Answer { records, ttl }) = answer.map_err(|_| late())??;
+                state.service = name;
                 if records.len() > MAX_TARGETS {
                     return Err(Error::not_sent(Kind::InvalidRequest)
                         .message(format!("more than {MAX_TARGETS} targets"))
@@ -126,7 +146,7 @@ impl DnsService {
         let known = &state.known;
         let resolver = &resolver;
         let found = stream::iter(records).map(|(host, port, priority, weight)| async move {
-            let addresses = self.addresses(resolver, known, &host);
+            let addresses = self.addresses(resolver, known.get(&host), &host);
             let found = timeout_at(until, addresses).await;
             let found = found.unwrap_or_else(|_| Err(late().into()));
             (host, found, Target { port, priority, weight, addresses: Vec::new() })
@@ -136,19 +156,22 @@ impl DnsService {
         let (mut failed, mut failures) = (None, 0);
         for (host, found, mut target) in found {
             // One that is not answered is what it was, and costs no other.
-            let found = found.unwrap_or_else(|error| {
+            let (name, answers) = found.unwrap_or_else(|error| {
                 tracing::debug!(host, %error, "one host is not answered; what is known of it stays in use");
                 failed.get_or_insert(error);
                 failures += 1;
-                let of = |of| known.get(&(host.clone(), of)).cloned().unwrap_or_default();
-                let families = [RecordType::A, RecordType::AAAA];
-                families.map(|family| (family, Answer { records: of(family), ttl: RETRY })).into()
+                let Known { name, addresses } = known.get(&host).cloned().unwrap_or_default();
+                let as_it_was = |(of, records)| (of, Answer { records, ttl: RETRY });
+                ttl = ttl.min(RETRY);
+                (name, addresses.into_iter().map(as_it_was).collect())
             });
-            for (of, answer) in found {
+            let mut addresses = Vec::with_capacity(answers.len());
+            for (of, answer) in answers {
                 ttl = ttl.min(answer.ttl);
                 target.addresses.extend(&answer.records);
-                now_known.insert((host.clone(), of), answer.records);
+                addresses.push((of, answer.records));
             }
+            now_known.insert(host, Known { name, addresses });
             targets.push(target);
         }
         let has_some = targets.iter().any(Target::is_there);
@@ -161,14 +184,55 @@ impl DnsService {
         }
     }
 
-    /// The addresses of a host, of both families. One that is not answered is what it was, unless neither is.
+    /// The SRV records, by the first name on the search path that has some.
+    async fn service(
+        &self,
+        resolver: &TokioResolver,
+        last: Option<&Name>,
+    ) -> Result<Found<Answer<SRV>>, BoxError> {
+        let mut heard = Heard::new(last);
+        for name in names(resolver, &self.name.host)? {
+            let answer = ask(resolver, &name, RecordType::SRV, |data| match data {
+                RData::SRV(srv) => Some(srv.clone()),
+                _ => None,
+            });
+            let answer = answer.await.map_err(BoxError::from);
+            let has_some = |answer: &Answer<SRV>| !answer.records.is_empty();
+            if let ControlFlow::Break(answer) = heard.take(&name, answer, has_some) {
+                return Ok((Some(name), answer?));
+            }
+        }
+        Ok((None, heard.end()?))
+    }
+
+    /// The addresses of a host, by the first name on the search path that has some of any family.
     async fn addresses(
         &self,
         resolver: &TokioResolver,
-        known: &HashMap<(String, RecordType), Vec<IpAddr>>,
+        known: Option<&Known>,
         host: &str,
-    ) -> Result<Vec<(RecordType, Answer<IpAddr>)>, BoxError> {
-        let of = |of: RecordType| ask(resolver, host, of, RData::ip_addr);
+    ) -> Result<Found<Addresses>, BoxError> {
+        let mut heard = Heard::new(known.and_then(|known| known.name.as_ref()));
+        for name in names(resolver, host)? {
+            let known = known.filter(|known| known.name.as_ref() == Some(&name));
+            let answers = self.addresses_of(resolver, known, &name).await;
+            let has_some =
+                |answers: &Addresses| answers.iter().any(|(_, of)| !of.records.is_empty());
+            if let ControlFlow::Break(answers) = heard.take(&name, answers, has_some) {
+                return Ok((Some(name), answers?));
+            }
+        }
+        Ok((None, heard.end()?))
+    }
+
+    /// The addresses of a name, of both families. One that is not answered is what it was, unless neither is.
+    async fn addresses_of(
+        &self,
+        resolver: &TokioResolver,
+        known: Option<&Known>,
+        name: &Name,
+    ) -> Result<Addresses, BoxError> {
+        let of = |of: RecordType| ask(resolver, name, of, RData::ip_addr);
         let family = self.settings.config.family;
         let (v4, v6) = match family {
             IpFamily::Both => {
@@ -185,7 +249,7 @@ impl DnsService {
                 None => {}
                 Some(Ok(answer)) => found.push((of, answer)),
                 Some(Err(error)) => {
-                    let records = known.get(&(host.to_owned(), of)).cloned().unwrap_or_default();
+                    let records = known.map(|known| known.of(of)).unwrap_or_default();
                     failed = Some((error, of, records));
                 }
             }
@@ -200,7 +264,7 @@ impl DnsService {
             }
             Some((error, of, records)) if !found.is_empty() => {
                 tracing::debug!(
-                    host, %error, records = records.len(),
+                    %name, %error, records = records.len(),
                     "one address family is not answered; what is known of it stays in use"
                 );
                 found.push((of, Answer { records, ttl: RETRY }));
@@ -253,43 +317,5 @@ impl fmt::Debug for DnsService {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        net::{Ipv4Addr, SocketAddr},
-        sync::atomic::{AtomicU16, Ordering},
-    };
-
-    use hickory_resolver::{config::NameServerConfig, proto::xfer::Protocol};
-    use tokio::net::UdpSocket;
-
-    use super::*;
-
-    /// Of the server that the system names now, or 0.
-    static PORT: AtomicU16 = AtomicU16::new(0);
-
-    fn at(port: u16) -> (ResolverConfig, ResolverOpts) {
-        let mut config = ResolverConfig::new();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        config.add_name_server(NameServerConfig::new(address, Protocol::Udp));
-        (config, ResolverOpts::default())
-    }
-
-    #[tokio::test]
-    async fn what_is_not_answered_is_asked_of_the_servers_that_the_system_names_then() {
-        let [first, second] = [UdpSocket::bind("127.0.0.1:0"), UdpSocket::bind("127.0.0.1:0")];
-        let (first, second) = (first.await.unwrap(), second.await.unwrap());
-        let port = |of: &UdpSocket| of.local_addr().unwrap().port();
-        let read = || Some(PORT.load(Ordering::SeqCst)).filter(|port| *port > 0).map(at);
-        let servers = Servers { known: at(port(&first)), read: Some(read) };
-        let config = DnsConfig::default().with_timeout(Duration::from_millis(100));
-        let settings = Arc::new(Settings { servers, config });
-        let source = DnsService::new(ServiceName::parse("tax.internal:80").unwrap(), settings);
-        let (mut state, mut packet) = (DnsState::default(), [0; 512]);
-        for (named, asked) in [(0, &first), (port(&second), &second), (0, &first)] {
-            PORT.store(named, Ordering::SeqCst);
-            assert!(source.observe(&mut state).await.is_err());
-            assert!(asked.recv_from(&mut packet).await.is_ok());
-            while asked.try_recv_from(&mut packet).is_ok() {}
-        }
-    }
-}
+#[path = "source_tests.rs"]
+mod tests;
