@@ -34,17 +34,20 @@ pub(super) struct Settings {
     pub(super) config: DnsConfig,
 }
 
-/// The name servers, and how to ask them.
+/// Which servers to ask, and how.
+pub(super) type Way = (ResolverConfig, ResolverOpts);
+
+/// The name servers.
 #[derive(Clone)]
 pub(super) struct Servers {
-    pub(super) known: (ResolverConfig, ResolverOpts),
+    pub(super) known: Way,
     /// What they are now, if the system may have others since. Reads a file.
-    pub(super) read: Option<fn() -> Option<(ResolverConfig, ResolverOpts)>>,
+    pub(super) read: Option<fn() -> Option<Way>>,
 }
 
 impl Servers {
     /// Those there are now, or those that are known.
-    async fn now(&self) -> (ResolverConfig, ResolverOpts) {
+    async fn now(&self) -> Way {
         let read = match self.read {
             Some(read) => tokio::task::spawn_blocking(read).await.ok().flatten(),
             None => None,

@@ -22,7 +22,7 @@ use crate::sync::lock;
 /// Of the server that the system names now, or 0.
 static PORT: AtomicU16 = AtomicU16::new(0);
 
-fn at(port: u16) -> (ResolverConfig, ResolverOpts) {
+fn at(port: u16) -> Way {
     let mut config = ResolverConfig::new();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     config.add_name_server(NameServerConfig::new(address, Protocol::Udp));
