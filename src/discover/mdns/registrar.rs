@@ -40,8 +40,9 @@ const NUMBER: &str = " (999)";
 ///
 /// The TXT record has the layout of the Go library. Addresses and ports hold for 120 s, names and TXT records
 /// for 75 min (RFC 6762 §10), unless they are renewed. If another host has the same name, ` (2)` is added to
-/// it; the `id` stays. In one process, a name is of the registration that was announced last. A key with dots, backslashes or capital letters, or of more than 57 bytes, has a name that is
-/// made of it: `10-0-0-1-80-` and a number for `10.0.0.1:80`.
+/// it; the `id` stays. In one process, a name is of the registration that was announced last. A key with dots,
+/// backslashes or capital letters, or of more than 57 bytes, has a name that is made of it: `10-0-0-1-80-` and a
+/// number for `10.0.0.1:80`.
 ///
 /// # Bounds
 /// A pair has at most 255 bytes, and a record 1,300. Metadata and tags that do not fit, or whose keys a record
