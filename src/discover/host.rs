@@ -1,5 +1,6 @@
 //! The endpoint at a host and a port that a registry tells of, in words that anything may have written there.
 
+use super::ip::is_of_a_host;
 use crate::{
     endpoint::Endpoint,
     error::{Error, Kind, Quoted},
@@ -20,7 +21,7 @@ fn bracketed(host: &str) -> String {
 /// The endpoint at a host and a port, or at that of the scheme, which is HTTP if none is told.
 ///
 /// # Errors
-/// It would be another one: a socket or a program of this host, another port, or another path.
+/// It would be another one: a socket, a program or any address of this host, another port, or another path.
 pub(super) fn endpoint_at(
     scheme: Option<&str>,
     host: &str,
@@ -42,7 +43,8 @@ pub(super) fn endpoint_at(
     }
     let endpoint = Endpoint::new(&*text)?;
     let address = endpoint.address();
-    if address.authority() != authority || address.path() != path {
+    let is_of_none = address.host().parse().is_ok_and(|ip| !is_of_a_host(ip));
+    if is_of_none || address.authority() != authority || address.path() != path {
         return Err(leads_away());
     }
     Ok(endpoint)
@@ -94,6 +96,12 @@ mod tests {
             (None, "10.0.0.1/x"),
             (None, "unix:/run/a.sock"),
             (None, "user@10.0.0.1"),
+            // To whatever listens at this host.
+            (None, "0.0.0.0"),
+            (Some("http"), "::"),
+            (Some("http"), "[::ffff:0.0.0.0]"),
+            (None, "224.0.0.1"),
+            (None, "255.255.255.255"),
             (None, ""),
             (None, "a b"),
         ] {

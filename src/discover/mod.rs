@@ -83,6 +83,14 @@ mod fixed;
 mod host;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(
+    feature = "consul",
+    feature = "dns",
+    feature = "eureka",
+    feature = "kubernetes",
+    feature = "mdns"
+))]
+mod ip;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "kubernetes")]

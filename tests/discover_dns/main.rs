@@ -208,6 +208,57 @@ async fn one_family_that_fails_stays_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_is_not_answered_costs_no_other() {
+    const OF: &str = "_http._tcp.tax.internal";
+    for zone in [Zone::Code(ResponseCode::ServFail), Zone::Silent] {
+        let server = Server::start().await;
+        let two = ["0 1 80 a.internal", "0 1 80 b.internal"];
+        server.has(OF, SRV, 30, &two);
+        server.has("a.internal", A, 30, &["10.0.0.1"]);
+        for of in [A, AAAA] {
+            server.set("b.internal", of, zone.clone());
+        }
+        let endpoints = dns(&server).service(OF).unwrap();
+        let mut sets = endpoints.discover();
+        // It has none yet, and is asked for again soon.
+        expect(&mut sets, &["10.0.0.1:80"]).await;
+        server.has("b.internal", A, 30, &["10.0.0.2"]);
+        server.has("b.internal", AAAA, 30, &[]);
+        let waited = expect(&mut sets, &["10.0.0.1:80", "10.0.0.2:80"]).await;
+        assert!(waited <= secs(21), "{waited:?}");
+        // Later it stays what it was, and the others follow.
+        for of in [A, AAAA] {
+            server.set("b.internal", of, zone.clone());
+        }
+        server.has(OF, SRV, 30, &[two[0], two[1], "0 1 80 c.internal"]);
+        server.has("c.internal", A, 30, &["10.0.0.3"]);
+        expect(&mut sets, &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]).await;
+        assert!(endpoints.handle().last_error().is_none());
+        // Once none is answered, that is an error.
+        for host in ["a.internal", "c.internal"] {
+            for of in [A, AAAA] {
+                server.set(host, of, zone.clone());
+            }
+        }
+        tokio::time::sleep(secs(120)).await;
+        assert!(sets.next().now_or_never().is_none() && endpoints.handle().last_error().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_none_of_a_host_is_left_out() {
+    let server = Server::start().await;
+    server.has(TAX, A, 30, &["0.0.0.0", "10.0.0.1"]);
+    server.has(TAX, AAAA, 30, &["::", "fe80::1"]);
+    let (_endpoints, mut sets) = tax(&server).await;
+    expect(&mut sets, &["http://10.0.0.1:8080/v1"]).await;
+    // As of a resolver that blocks the name: there may be some reason, or a mistake.
+    server.has(TAX, A, 30, &["0.0.0.0"]);
+    let waited = expect(&mut sets, &[]).await;
+    assert!((secs(40)..=secs(75)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cut_answer_is_asked_for_over_tcp() {
     let server = Server::start().await;
     server.cut();

@@ -152,6 +152,61 @@ async fn of_two_hosts_with_one_name_both_are_announced_and_one_is_used() {
 }
 
 #[tokio::test]
+async fn what_is_announced_answers_to_its_name_also_to_one_that_it_had_to_change() {
+    let port = free_port();
+    let host = Responder::start(port);
+    let (first, second) =
+        (Registry::new(mdns(port).registrar()), Registry::new(mdns(port).registrar()));
+    let ids = ["tax-1", "10.0.0.1:80", "Tax\\1", &"x".repeat(63), &"\u{fc}".repeat(31)];
+    let mut all = Vec::new();
+    for (registry, port) in [(&first, 8080), (&second, 9090)] {
+        for id in ids {
+            let endpoint = Endpoint::new(format!("127.0.0.1:{port}")).unwrap().with_key(id);
+            all.push(registry.register("tax", endpoint).unwrap());
+        }
+        for of in &all {
+            of.registered(secs(60)).await.unwrap();
+        }
+    }
+    let names = host.names();
+    assert_eq!(names.len(), 10, "{names:?}");
+    // What was just told is not told again for a second (RFC 6762 §6).
+    sleep(ms(2_500)).await;
+    for name in &names {
+        assert_eq!(name.num_labels(), 4, "one, and those of its type and domain: {name}");
+        assert!(host.asks_for(name).await, "{name}");
+    }
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    until(&mut sets, |set| set.len() == 5 && ids.iter().all(|id| set.get(id).is_some())).await;
+    for registry in [&first, &second] {
+        registry.deregister_all(secs(10)).await.unwrap();
+    }
+    sleep(ms(200)).await;
+    let goodbyes = host.goodbyes();
+    for name in names {
+        assert!(goodbyes.contains(&name.to_utf8()), "{name}: {goodbyes:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_is_of_the_registration_that_was_announced_last() {
+    let port = free_port();
+    let here = mdns(port);
+    let (first, second) = (Registry::new(here.registrar()), Registry::new(here.registrar()));
+    let one = first.register("tax", tax("tax-1")).unwrap();
+    one.registered(secs(15)).await.unwrap();
+    let two = second.register("tax", tax("tax-1").with_weight(5)).unwrap();
+    two.registered(secs(15)).await.unwrap();
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    until(&mut sets, |set| set.get("tax-1").is_some_and(|of| of.weight() == 5)).await;
+    one.deregister(secs(10)).await.unwrap();
+    sleep(ms(1_500)).await;
+    assert!(sets.next().now_or_never().is_none());
+    two.deregister(secs(10)).await.unwrap();
+    until_keys(&mut sets, &[]).await;
+}
+
+#[tokio::test]
 async fn what_a_session_has_announced_ends_with_it_though_the_thread_has_other_users() {
     let port = free_port();
     let mdns = mdns(port);

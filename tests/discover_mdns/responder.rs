@@ -2,7 +2,7 @@
 //! and give its records any time to live.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use hickory_resolver::proto::{
-    op::{Message, MessageType},
+    op::{Message, MessageType, Query},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{A, PTR, SRV, TXT},
@@ -98,13 +98,27 @@ impl Service {
         ]
     }
 
-    fn is_asked_for(&self, name: &Name, of: RecordType) -> bool {
+    /// As other hosts do: what is asked for, and what is needed with it.
+    fn answers(&self, name: &Name, of: RecordType) -> Vec<Record> {
         let is = |own: Name| own.to_lowercase() == name.to_lowercase();
-        match of {
+        let is_asked_for = match of {
             RecordType::PTR => is(self.kind_name()),
             RecordType::A => is(self.host()),
             _ => is(self.name()),
-        }
+        };
+        let with = match of {
+            RecordType::PTR => {
+                &[RecordType::PTR, RecordType::SRV, RecordType::TXT, RecordType::A][..]
+            }
+            RecordType::SRV => &[RecordType::SRV, RecordType::A],
+            RecordType::TXT => &[RecordType::TXT],
+            RecordType::A => &[RecordType::A],
+            RecordType::ANY => &[RecordType::SRV, RecordType::TXT],
+            _ => &[],
+        };
+        let mut records = self.records(self.ttl);
+        records.retain(|record| is_asked_for && with.contains(&record.record_type()));
+        records
     }
 }
 
@@ -117,6 +131,8 @@ struct State {
     questions: AtomicUsize,
     /// The strings of TXT records that others announced, by the names of their instances.
     heard: Mutex<BTreeMap<String, Vec<String>>>,
+    /// Instances of which others said where they are.
+    places: Mutex<BTreeSet<Name>>,
     /// Those that others said goodbye to.
     goodbyes: Mutex<Vec<String>>,
 }
@@ -232,6 +248,29 @@ impl Responder {
         all.find(|(name, _)| name.starts_with(label)).map(|(_, strings)| strings.clone())
     }
 
+    /// Of all instances that were announced.
+    pub fn names(&self) -> Vec<Name> {
+        self.state.places.lock().unwrap().clone().into_iter().collect()
+    }
+
+    /// Asks where an instance is. Tells whether there was an answer.
+    pub async fn asks_for(&self, name: &Name) -> bool {
+        self.state.places.lock().unwrap().remove(name);
+        let mut message = Message::new();
+        message.add_query(Query::query(name.clone(), RecordType::SRV));
+        let packet = message.to_vec().unwrap();
+        for _ in 0..3 {
+            self.send(&packet).await;
+            for _ in 0..50 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if self.state.places.lock().unwrap().contains(name) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
     pub fn goodbyes(&self) -> Vec<String> {
         self.state.goodbyes.lock().unwrap().clone()
     }
@@ -255,6 +294,9 @@ impl State {
                         let strings = strings.map(|of| String::from_utf8_lossy(of).into_owned());
                         self.heard.lock().unwrap().insert(name, strings.collect());
                     }
+                    RData::SRV(_) if record.ttl() > 0 => {
+                        self.places.lock().unwrap().insert(record.name().clone());
+                    }
                     RData::PTR(ptr) if record.ttl() == 0 => {
                         self.goodbyes.lock().unwrap().push(ptr.0.to_utf8());
                     }
@@ -266,11 +308,21 @@ impl State {
         let now = Instant::now();
         let services = self.services.lock().unwrap();
         let alive = services.values().filter(|of| of.lives_until.is_none_or(|until| now < until));
-        let asked = alive.filter(|service| {
-            let mut queries = message.queries().iter();
-            queries.any(|query| service.is_asked_for(query.name(), query.query_type()))
-        });
-        let records: Vec<_> = asked.flat_map(|service| service.records(service.ttl)).collect();
+        // RFC 6762 §7.1: what is known for long enough is not told.
+        let is_known = &|of: &Record| {
+            let mut known = message.answers().iter().filter(|known| known.data() == of.data());
+            known.any(|known| known.name() == of.name() && known.ttl() >= of.ttl() / 2)
+        };
+        let records: Vec<_> = alive
+            .flat_map(|service| {
+                let queries = message.queries().iter();
+                queries.flat_map(move |query| {
+                    let answers = service.answers(query.name(), query.query_type());
+                    let is_new = answers.first().is_some_and(|first| !is_known(first));
+                    if is_new { answers } else { Vec::new() }
+                })
+            })
+            .collect();
         if records.is_empty() || self.is_silent.load(SeqCst) {
             return None;
         }

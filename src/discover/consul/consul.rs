@@ -55,7 +55,7 @@ pub fn consul(name: &str) -> Result<Watched<ConsulService>, Error> {
 /// | of an instance in Consul | becomes |
 /// |---|---|
 /// | `Service.ID` | the key; with the name of the node in front if it is not unique, or is the name of the service |
-/// | `Service.Address`, or that of the node if it is empty, and `Service.Port` | the address; an instance without a port is left out |
+/// | `Service.Address`, or that of the node if it is empty, and `Service.Port`, or the default one of several | the address; an instance without a port is left out |
 /// | `Service.Meta.protocol` | the scheme |
 /// | all checks, those of the node included | the [status](crate::endpoint::Status): the worst counts |
 /// | maintenance, of the service or the node | [draining](crate::Endpoint::is_draining): it gets no new calls |

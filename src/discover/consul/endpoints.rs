@@ -68,6 +68,7 @@ fn unreadable(error: serde_json::Error) -> Error {
 
 fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoint, Error> {
     let Entry { node, service, checks, aggregated_status } = entry;
+    let port = service.port();
     let checks = checks.unwrap_or_else(|| {
         // An agent says less of its own.
         let id = if aggregated_status == "maintenance" { "_node_maintenance" } else { "" };
@@ -82,11 +83,11 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
     });
     let (host, port) = match tagged {
         // Without a port of its own it has that of the service.
-        Some(of) if of.port == 0 => (&*of.address, service.port),
+        Some(of) if of.port == 0 => (&*of.address, port),
         Some(of) => (&*of.address, of.port),
         None => match service.address.as_deref() {
-            None | Some("") => (&*node.address, service.port),
-            Some(address) => (address, service.port),
+            None | Some("") => (&*node.address, port),
+            Some(address) => (address, port),
         },
     };
     let refused = |what: &str| {

@@ -104,6 +104,33 @@ fn an_address_is_that_of_the_tag_of_the_service_or_of_the_node() {
 }
 
 #[test]
+fn of_several_ports_the_default_one_is_used() {
+    let address = |ports: Value| {
+        let mut entry = with(orders(), "/Service/Port", 0.into());
+        entry["Service"]["Ports"] = ports;
+        let found = endpoints(json!([entry]).to_string().as_bytes(), &ConsulQuery::default());
+        found.ok().map(|found| found[0].address().as_str().to_owned())
+    };
+    let (http, grpc) = (json!({"Name": "http", "Port": 80}), json!({"Name": "grpc", "Port": 81}));
+    let default = json!({"Name": "x", "Port": 82, "Default": true});
+    for (ports, expected) in [
+        (json!([http, default, grpc]), Some("10.0.0.9:82")),
+        (json!([grpc, http]), Some("10.0.0.9:81")),
+        (json!([]), None),
+        (Value::Null, None),
+        // Whatever it may be, it costs no other instance.
+        (json!({"http": 80}), None),
+        (json!([7, {"Port": "80"}]), None),
+        (json!([{"Port": 70_000}]), None),
+    ] {
+        assert_eq!(address(ports.clone()).as_deref(), expected, "{ports}");
+    }
+    let mut one = orders();
+    one["Service"]["Ports"] = json!([default]);
+    assert_eq!(self::one(one).address().as_str(), "10.0.0.9:8443");
+}
+
+#[test]
 fn an_instance_with_an_odd_port_or_protocol_costs_no_other_one() {
     let good = with(orders(), "/Service/ID", "orders-8".into());
     let keys = |odd: Value| -> Vec<String> {
@@ -119,6 +146,10 @@ fn an_instance_with_an_odd_port_or_protocol_costs_no_other_one() {
     {
         let odd = with(orders(), "/Service/Meta", json!({"protocol": protocol}));
         assert_eq!(keys(odd), ["orders-8"], "{protocol}");
+    }
+    // What leads to whatever listens at this host.
+    for address in ["0.0.0.0", "::", "[::]"] {
+        assert_eq!(keys(with(orders(), "/Service/Address", address.into())), ["orders-8"]);
     }
     let mut tagged = orders();
     tagged["Service"]["TaggedAddresses"] = json!({"wan": {"Address": "192.0.2.1", "Port": 70_000}});

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// An entry of `/v1/health/service/NAME`. `null` is the same as nothing.
 #[derive(Debug, Default, Deserialize)]
@@ -37,10 +38,21 @@ pub(super) struct Service {
     pub(super) address: Option<String>,
     pub(super) tagged_addresses: Option<BTreeMap<String, TaggedAddress>>,
     /// Consul checks no range.
-    pub(super) port: i64,
+    port: i64,
+    ports: Value,
     pub(super) meta: Option<BTreeMap<String, String>>,
     pub(super) weights: Option<Weights>,
     pub(super) locality: Option<Place>,
+}
+
+impl Service {
+    /// The port. That of a service with several, which have names since Consul 1.22, is the default one.
+    pub(super) fn port(&self) -> i64 {
+        let named = self.ports.as_array().map(Vec::as_slice).unwrap_or_default();
+        let default = named.iter().find(|of| of["Default"] == true).or(named.first());
+        let several = || default.and_then(|of| of["Port"].as_i64());
+        Some(self.port).filter(|port| *port != 0).or_else(several).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,7 +7,7 @@ use hickory_resolver::{
     proto::{
         ProtoErrorKind,
         op::ResponseCode,
-        rr::{RData, RecordType},
+        rr::{Name, RData, RecordType},
     },
 };
 
@@ -24,11 +24,11 @@ const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 /// Asks for the records of a type. That a name does not exist, or has no such records, is an answer.
 pub(super) async fn ask<T>(
     resolver: &TokioResolver,
-    host: &str,
+    name: &Name,
     of: RecordType,
     read: impl Fn(&RData) -> Option<T>,
 ) -> Result<Answer<T>, ResolveError> {
-    match resolver.lookup(host, of).await {
+    match resolver.lookup(name.clone(), of).await {
         Ok(lookup) => {
             let records = lookup.record_iter().filter_map(|record| read(record.data())).collect();
             // With those of the aliases on the way.

@@ -10,7 +10,7 @@ use super::{
     super::watch::{Watched, Watches},
     config::DnsConfig,
     name::ServiceName,
-    source::{DnsService, Settings},
+    source::{DnsService, Servers, Settings},
 };
 use crate::error::{Error, Kind};
 
@@ -43,8 +43,10 @@ pub fn dns(address: &str) -> Result<Watched<DnsService>, Error> {
 /// | `http://tax.internal:8080/v1`, `tax.internal:8080` | A and AAAA | one for each address, at that port |
 /// | `http://_http._tcp.tax.internal`, `_http._tcp.tax.internal` | SRV (RFC 2782), and A and AAAA of its targets | one for each address of each target, with its port and priority; the addresses of a target share its weight |
 ///
-/// Scheme and path of the address become those of the endpoints. Names ending in a dot are not looked for in
-/// the search domains of the system. The hosts file of the system is not read.
+/// Scheme and path of the address become those of the endpoints. Names that end in a dot are not looked for in the search
+/// domains of the system. Of others the first name with addresses of either family counts, and none takes its place while
+/// it is not answered. The hosts file of the system is not read. Its name servers are read again if a name is not
+/// answered, or has no addresses.
 ///
 /// # Changes
 /// Names are resolved again once the shortest TTL of their records ends, within
@@ -57,6 +59,8 @@ pub fn dns(address: &str) -> Result<Watched<DnsService>, Error> {
 /// | one SRV record with the target `.` | are removed at once: the service says that it is not available |
 /// | SERVFAIL, REFUSED, no answer | stay as they were |
 /// | the same, for one of A and AAAA | of that family stay as they were |
+/// | the same, for some of the targets of SRV records | of those targets stay as they were; until then they have none |
+/// | an address that is none of a host, such as the `0.0.0.0` of a resolver that blocks a name | is left out |
 ///
 /// # TLS
 /// The endpoints have IP addresses, so with `https` each must have a certificate for its address.
@@ -91,7 +95,7 @@ impl Dns {
                 resolver.add_name_server(NameServerConfig::new(server, protocol));
             }
         }
-        Self::with((resolver, ResolverOpts::default()), config)
+        Self::with(Servers { known: (resolver, ResolverOpts::default()), read: None }, config)
     }
 
     /// Creates a resolver that asks the name servers of the operating system, such as those of
@@ -113,15 +117,14 @@ impl Dns {
             let failed = Error::not_sent(Kind::InvalidConfig);
             failed.message("the name servers of the system are not known").caused_by(error)
         })?;
-        Ok(Self::with(system, config))
+        let read = || read_system_conf().ok().filter(|(of, _)| !of.name_servers().is_empty());
+        Ok(Self::with(Servers { known: system, read: Some(read) }, config))
     }
 
-    fn with((resolver, mut options): (ResolverConfig, ResolverOpts), config: DnsConfig) -> Self {
-        // A watch asks when it wants an answer, and the TTL tells it when that is.
-        options.cache_size = 0;
+    fn with(servers: Servers, config: DnsConfig) -> Self {
         let config = config.clamped();
         let watches = Watches::new(config.watch.clone());
-        Self { settings: Arc::new(Settings { resolver: (resolver, options), config }), watches }
+        Self { settings: Arc::new(Settings { servers, config }), watches }
     }
 
     /// Returns the watch of an address. All that ask for the same address share one.

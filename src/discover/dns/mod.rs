@@ -5,6 +5,7 @@ mod config;
 mod dns;
 mod name;
 mod records;
+mod search;
 mod source;
 
 pub use self::{

@@ -1,11 +1,12 @@
 //! What records mean, as arithmetic.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashSet},
     net::IpAddr,
 };
 
-use super::name::ServiceName;
+use super::{super::ip::is_of_a_host, name::ServiceName};
 use crate::{endpoint::Endpoint, error::Error};
 
 /// A host that serves, with its addresses.
@@ -17,23 +18,35 @@ pub(super) struct Target {
     pub(super) addresses: Vec<IpAddr>,
 }
 
+impl Target {
+    pub(super) fn is_there(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+}
+
 /// All numbers up to 6 divide it, so that a target with as many addresses is split evenly.
 const PARTS: u32 = 60;
 /// The weight of a target beside one of weight 0, which RFC 2782 gives "a very small chance".
 const BESIDE_ZERO: u32 = 100;
 
-/// One endpoint for each address. The addresses of a target share its weight; an address that several
-/// targets have belongs to the first one of the best priority.
+/// One endpoint for each address, whatever the order of the records. The addresses of a target share its weight; an
+/// address that several targets have belongs to the one of the best priority, and of these to the heaviest.
 pub(super) fn endpoints(
     name: &ServiceName,
     mut targets: Vec<Target>,
 ) -> Result<Vec<Endpoint>, Error> {
-    targets.sort_by_key(|target| target.priority);
+    for target in &mut targets {
+        target.addresses.sort_unstable();
+    }
+    // Servers turn their answers around, so that each comes first at times.
+    targets
+        .sort_by_cached_key(|of| (of.priority, Reverse(of.weight), of.port, of.addresses.clone()));
     let mut seen = HashSet::new();
     for target in &mut targets {
-        target.addresses.retain(|ip| target.port != 0 && seen.insert((*ip, target.port)));
+        let port = target.port;
+        target.addresses.retain(|ip| port != 0 && is_usable(*ip) && seen.insert((*ip, port)));
     }
-    targets.retain(|target| !target.addresses.is_empty());
+    targets.retain(Target::is_there);
     let mut of_priority = BTreeMap::<u16, Vec<&Target>>::new();
     for target in &targets {
         of_priority.entry(target.priority).or_default().push(target);
@@ -49,6 +62,11 @@ pub(super) fn endpoints(
         }
     }
     Ok(found)
+}
+
+/// A resolver that blocks a name answers with an address to listen at. Of an address of the link, DNS does not tell which.
+fn is_usable(ip: IpAddr) -> bool {
+    is_of_a_host(ip) && !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// The weight of each address of each target.
@@ -90,7 +108,10 @@ mod tests {
     fn found(targets: Vec<Target>) -> Vec<(String, u32, u32)> {
         let name = ServiceName::parse("_http._tcp.tax").unwrap();
         let endpoints = endpoints(&name, targets).unwrap();
-        endpoints.iter().map(|of| (of.key().to_owned(), of.priority(), of.weight())).collect()
+        let told = |of: &Endpoint| (of.key().to_owned(), of.priority(), of.weight());
+        let mut found: Vec<_> = endpoints.iter().map(told).collect();
+        found.sort_unstable();
+        found
     }
 
     fn expected(of: &[(&str, u32, u32)]) -> Vec<(String, u32, u32)> {
@@ -128,7 +149,32 @@ mod tests {
         assert_eq!(found(targets), expected(&[("10.0.0.1:1", 0, 1)]));
     }
 
+    #[test]
+    fn what_is_no_address_of_a_host_takes_no_share() {
+        let none = ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1", "fe80::1"];
+        let targets =
+            vec![target(1, 0, 1, &["0.0.0.0", "10.0.0.1", "fe80::1"]), target(2, 0, 1, &none)];
+        assert_eq!(found(targets), expected(&[("10.0.0.1:1", 0, 1)]));
+    }
+
     proptest! {
+        #[test]
+        fn the_order_of_records_changes_nothing(
+            (all, turned) in prop::collection::vec(
+                (80_u16..82, 0_u16..2, 0_u16..3, prop::collection::vec(0_u8..4, 0..4)),
+                0..6,
+            ).prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
+        ) {
+            let found = |all: Vec<(u16, u16, u16, Vec<u8>)>| {
+                let targets = all.into_iter().map(|(port, priority, weight, hosts)| {
+                    let addresses = hosts.into_iter().map(|of| [10, 0, 0, of].into()).collect();
+                    Target { port, priority, weight, addresses }
+                });
+                found(targets.collect())
+            };
+            prop_assert_eq!(found(all), found(turned));
+        }
+
         #[test]
         fn shares_are_those_of_the_targets(
             weights in prop::collection::vec((1_u16.., 1_usize..7), 1..8),

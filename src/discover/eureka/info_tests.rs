@@ -165,6 +165,8 @@ fn an_instance_leads_to_no_socket_no_program_and_no_path() {
         ("10.0.0.1/admin", "http"),
         ("10.0.0.1:22/", "http"),
         ("10.0.0.1", "http://10.0.0.9:80/x"),
+        ("0.0.0.0", "http"),
+        ("0:0:0:0:0:0:0:0", "http"),
     ] {
         let json = format!(
             r#"{{"instanceId":"x","ipAddr":"{host}","port":80,"metadata":{{"protocol":"{protocol}"}}}}"#

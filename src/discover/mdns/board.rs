@@ -27,8 +27,8 @@ pub(super) struct Board {
 pub(super) struct Listing {
     /// Of the search that found them.
     pub(super) number: u64,
-    /// By their full names, in lower case.
-    instances: BTreeMap<String, Arc<Endpoint>>,
+    /// By their full names, in lower case; and as they are written.
+    instances: BTreeMap<String, (String, Arc<Endpoint>)>,
     /// How many have left.
     pub(super) removals: u64,
     pub(super) changed_at: Instant,
@@ -74,10 +74,11 @@ impl Board {
         now: Instant,
     ) -> bool {
         let Some(listing) = self.get(kind, number) else { return true };
-        let full = full.to_lowercase();
-        let has_room = listing.instances.len() < max || listing.instances.contains_key(&full);
-        if has_room && listing.instances.get(&full).is_none_or(|known| **known != endpoint) {
-            listing.instances.insert(full, Arc::new(endpoint));
+        let lower = full.to_lowercase();
+        let known = listing.instances.get(&lower);
+        let has_room = listing.instances.len() < max || known.is_some();
+        if has_room && known.is_none_or(|(_, known)| **known != endpoint) {
+            listing.instances.insert(lower, (full.to_owned(), Arc::new(endpoint)));
             listing.changed_at = now;
         }
         has_room
@@ -99,11 +100,10 @@ impl Board {
         was_there
     }
 
-    /// A search has ended. What it found stays.
-    pub(super) fn end(&mut self, kind: &ServiceType, number: u64) {
-        if let Some(listing) = self.get(kind, number) {
-            listing.is_over = true;
-        }
+    /// A search has ended. What it found stays. Tells whether it was the one that runs.
+    pub(super) fn end(&mut self, kind: &ServiceType, number: u64) -> bool {
+        let running = self.get(kind, number).filter(|listing| !listing.is_over);
+        running.map(|listing| listing.is_over = true).is_some()
     }
 
     /// A user leaves a search. Tells whether it was the last one; then what was found is forgotten.
@@ -121,9 +121,9 @@ impl Board {
         self.listings.get(kind).filter(|listing| listing.number == number)
     }
 
-    /// The full name of the instance with a key.
+    /// The full name of the instance with a key, as it is written.
     pub(super) fn name_of(&self, key: &str) -> Option<String> {
-        let mut all = self.listings.values().flat_map(|listing| &listing.instances);
+        let mut all = self.listings.values().flat_map(|listing| listing.instances.values());
         all.find(|(_, endpoint)| endpoint.key() == key).map(|(full, _)| full.clone())
     }
 }
@@ -131,7 +131,7 @@ impl Board {
 impl Listing {
     /// The instances, ordered by their names.
     pub(super) fn instances(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.instances.values()
+        self.instances.values().map(|(_, endpoint)| endpoint)
     }
 }
 

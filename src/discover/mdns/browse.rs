@@ -8,7 +8,8 @@ use super::{
     board::Listing,
     daemon::{Daemon, Heard, failed},
     entry::endpoint,
-    kind::ServiceType,
+    kind::{ServiceType, is_askable},
+    orders::{Order, Orders},
     places::Place,
     txt::Said,
 };
@@ -33,7 +34,7 @@ impl Browse {
         let begun = daemon.heard.note(|board| match board.join(kind) {
             Some(number) => Ok((number, None)),
             None => {
-                let events = daemon.mdns.browse(kind.full())?;
+                let events = daemon.orders.ask(|mdns| mdns.browse(kind.full()))?;
                 Ok((board.begin(kind, time::now()), Some(events)))
             }
         });
@@ -42,6 +43,7 @@ impl Browse {
         if let Some(events) = events {
             let follower = Follower {
                 heard: Arc::downgrade(&daemon.heard),
+                orders: daemon.orders.clone(),
                 kind: kind.clone(),
                 number,
                 ipv6: daemon.config.ipv6,
@@ -64,7 +66,7 @@ impl Drop for Browse {
     fn drop(&mut self) {
         self.daemon.heard.note(|board| {
             if board.leave(&self.kind, self.number) {
-                self.daemon.order(|mdns| mdns.stop_browse(self.kind.full()));
+                self.daemon.orders.give(Order::StopBrowse(self.kind.full().to_owned()));
             }
         });
     }
@@ -73,6 +75,7 @@ impl Drop for Browse {
 /// Follows what is told of a type.
 struct Follower {
     heard: Weak<Heard>,
+    orders: Arc<Orders>,
     kind: ServiceType,
     number: u64,
     ipv6: bool,
@@ -108,6 +111,10 @@ impl Follower {
                         has_left = heard.note(|board| board.gone(of, &found.fullname, now));
                     }
                 },
+                // It may be there still, and could not be asked for before its records expired: all are.
+                ServiceEvent::ServiceRemoved(_, full) if !self.can_ask_for(&full) => {
+                    return self.forget(&heard);
+                }
                 ServiceEvent::ServiceRemoved(_, full) => {
                     has_left = heard.note(|board| board.gone(of, &full, now));
                 }
@@ -118,6 +125,20 @@ impl Follower {
                 return;
             }
         }
+    }
+
+    fn can_ask_for(&self, full: &str) -> bool {
+        self.kind.label_of(full).is_none_or(is_askable)
+    }
+
+    /// Ends the search so that the next one knows nothing: a host does not answer what is known.
+    fn forget(&self, heard: &Heard) {
+        // Under the lock, as the beginning of a search is.
+        heard.note(|board| {
+            if board.end(&self.kind, self.number) {
+                self.orders.give(Order::StopBrowse(self.kind.full().to_owned()));
+            }
+        });
     }
 
     fn read(&self, found: &ResolvedService) -> Result<Endpoint, Error> {
@@ -131,7 +152,7 @@ impl Follower {
         // The system is asked for the own addresses only if they decide.
         let is_needed = found.addresses.len() > 1;
         let places: Vec<_> = found.addresses.iter().map(|ip| place(ip, is_needed)).collect();
-        endpoint(&label, found.port, &places, &said, self.ipv6)
+        endpoint(label, found.port, &places, &said, self.ipv6)
     }
 }
 

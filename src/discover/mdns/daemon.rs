@@ -3,22 +3,20 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, Weak},
-    thread,
-    time::Duration,
 };
 
 use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon};
 use tokio::sync::watch;
 
-use super::{board::Board, config::MdnsConfig};
+use super::{
+    board::Board,
+    config::MdnsConfig,
+    orders::{Order, Orders},
+};
 use crate::{
     error::{Error, Kind},
     sync::lock,
 };
-
-/// How often a full queue is tried, and how long each time: it has room again as soon as the thread has a turn.
-const TRIES: u32 = 100;
-const WAIT: Duration = Duration::from_millis(1);
 
 /// What all users of a daemon share, and the tasks that listen to it.
 #[derive(Debug, Default)]
@@ -41,7 +39,7 @@ impl Heard {
 
 /// It ends with the last user.
 pub(super) struct Daemon {
-    pub(super) mdns: ServiceDaemon,
+    pub(super) orders: Arc<Orders>,
     pub(super) config: Arc<MdnsConfig>,
     pub(super) heard: Arc<Heard>,
 }
@@ -56,28 +54,20 @@ impl Daemon {
     fn start(config: &Arc<MdnsConfig>) -> Result<Self, Error> {
         let failed = |error| failed("the thread for multicast cannot be started", error);
         let mdns = ServiceDaemon::new_with_port(config.port).map_err(failed)?;
-        let daemon = Self { mdns, config: config.clone(), heard: Arc::default() };
+        let orders = Arc::new(Orders::new(mdns));
+        let daemon = Self { orders, config: config.clone(), heard: Arc::default() };
         // Before the interfaces, so that each that is used is told.
-        let events = daemon.mdns.monitor().map_err(failed)?;
+        let events = daemon.orders.ask(ServiceDaemon::monitor).map_err(failed)?;
         let config = config.clone();
         let uses = IfPredicate::new(move |interface| config.uses(&interface.name, interface.ip()));
         // It begins with all of them.
-        daemon.mdns.disable_interface(IfKind::All).map_err(failed)?;
-        daemon.mdns.enable_interface(IfKind::Predicate(uses)).map_err(failed)?;
+        let all = daemon.orders.ask(|mdns| mdns.disable_interface(IfKind::All));
+        let used = all.and_then(|()| {
+            daemon.orders.ask(|mdns| mdns.enable_interface(IfKind::Predicate(uses)))
+        });
+        used.map_err(failed)?;
         tokio::spawn(listen(events, Over(Arc::downgrade(&daemon.heard))));
         Ok(daemon)
-    }
-
-    /// Gives the thread a command that must not get lost: its queue may be full for a moment. Tells whether it has
-    /// it, or needs none any more.
-    pub(super) fn order<T>(&self, command: impl Fn(&ServiceDaemon) -> mdns_sd::Result<T>) -> bool {
-        for _ in 0..TRIES {
-            match command(&self.mdns) {
-                Err(mdns_sd::Error::Again) => thread::sleep(WAIT),
-                _ => return true,
-            }
-        }
-        false
     }
 
     /// Sees what comes from now on.
@@ -88,7 +78,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.order(ServiceDaemon::shutdown);
+        self.orders.give(Order::Shutdown);
     }
 }
 
@@ -159,7 +149,7 @@ impl fmt::Debug for Daemon {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::net::UdpSocket;
+    use std::{net::UdpSocket, time::Duration};
 
     use super::*;
 
@@ -187,9 +177,9 @@ pub(super) mod tests {
         };
         // It begins with all interfaces of the host, and leaves all but one.
         until((1, 0)).await;
-        daemon.order(|mdns| mdns.disable_interface(IfKind::LoopbackV4));
+        daemon.orders.ask(|mdns| mdns.disable_interface(IfKind::LoopbackV4)).unwrap();
         until((0, 1)).await;
-        daemon.order(|mdns| mdns.enable_interface(IfKind::LoopbackV4));
+        daemon.orders.ask(|mdns| mdns.enable_interface(IfKind::LoopbackV4)).unwrap();
         until((1, 1)).await;
     }
 }

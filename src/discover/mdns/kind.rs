@@ -65,18 +65,19 @@ impl ServiceType {
         self.0.strip_suffix(DOMAIN).unwrap_or(&self.0)
     }
 
-    /// The name of the instance that `full` names, without its escapes.
-    pub(super) fn label_of(&self, full: &str) -> Option<String> {
+    /// The name of the instance that `full` names, as it was heard: without escapes.
+    pub(super) fn label_of<'a>(&self, full: &'a str) -> Option<&'a str> {
         let at = full.len().checked_sub(self.0.len()).filter(|at| full.is_char_boundary(*at))?;
         let (label, kind) = full.split_at(at);
         let label = label.strip_suffix('.').filter(|_| kind.eq_ignore_ascii_case(&self.0))?;
-        let mut plain = String::with_capacity(label.len());
-        let mut rest = label.chars();
-        while let Some(of) = rest.next() {
-            plain.push(if of == '\\' { rest.next().unwrap_or(of) } else { of });
-        }
-        Some(plain).filter(|plain| !plain.is_empty())
+        Some(label).filter(|label| !label.is_empty())
     }
+}
+
+/// Whether the daemon can ask for an instance with that name, and answer: it takes what it has heard for labels with dots
+/// between them.
+pub(super) fn is_askable(label: &str) -> bool {
+    !label.contains(['.', '\\'])
 }
 
 fn mistake(name: &str) -> Option<String> {
@@ -150,14 +151,14 @@ mod tests {
         let kind = ServiceType::parse("_tax._tcp").unwrap();
         for (full, label) in [
             ("tax-1._tax._tcp.local.", Some("tax-1")),
-            ("Tax 1\\.b\\\\._TAX._tcp.local.", Some("Tax 1.b\\")),
+            ("Tax 1.b\\._TAX._tcp.local.", Some("Tax 1.b\\")),
             ("\u{fc}\u{1f980}._tax._tcp.local.", Some("\u{fc}\u{1f980}")),
             ("._tax._tcp.local.", None),
             ("_tax._tcp.local.", None),
             ("tax-1._vat._tcp.local.", None),
             ("x", None),
         ] {
-            assert_eq!(kind.label_of(full).as_deref(), label);
+            assert_eq!(kind.label_of(full), label);
         }
     }
 }

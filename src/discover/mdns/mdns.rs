@@ -45,7 +45,7 @@ use crate::{
 /// | what happens | the endpoints |
 /// |---|---|
 /// | an instance is announced, or changes | follow within 100 ms, or once its check has passed |
-/// | a goodbye | is removed after a second, as RFC 6762 §10.1 wants it |
+/// | a goodbye | is removed after a second, as RFC 6762 §10.1 wants it; with dots or backslashes in the name of the instance, once it was looked for anew for [`browse_timeout`](MdnsConfig::browse_timeout) |
 /// | packets are lost | stay: an instance is asked for four times before its records expire |
 /// | nothing is heard of an instance until its records expire, usually for 120 s | is removed |
 /// | an interface goes down | stay for [`removal_grace`](super::super::WatchConfig::removal_grace); as they were while there is none |
@@ -62,8 +62,8 @@ use crate::{
 /// At most [`max_instances`](MdnsConfig::max_instances) of a type; 16 checks run at once, for 5 s each. The domain is
 /// `local`, and types are of TCP. All watches and registries share one thread, which ends with the last one. It keeps
 /// what hosts say of the types that are watched, without a limit, until that expires: the network of the link is
-/// trusted that far (RFC 6762 §21). Its queue holds 100 commands: where a watch or a session is dropped while that is
-/// full, the drop waits for room for its last command, 100 ms at most for each, and gives it up then.
+/// trusted that far (RFC 6762 §21). Its queue holds 100 commands. What a drop ends while that is full ends once there
+/// is room, and nothing begins before that.
 ///
 /// # Example
 /// ```
@@ -217,7 +217,8 @@ impl Mdns {
         let Some(daemon) = self.daemons.running() else { return Ok(()) };
         let Some(full) = daemon.heard.look(|board| board.name_of(key)) else { return Ok(()) };
         let failed = |error| failed("an instance cannot be asked for", error);
-        daemon.mdns.verify(full, timeout.clamp(RECONFIRM[0], RECONFIRM[1])).map_err(failed)
+        let timeout = timeout.clamp(RECONFIRM[0], RECONFIRM[1]);
+        daemon.orders.ask(|mdns| mdns.verify(full, timeout)).map_err(failed)
     }
 
     /// Returns the endpoint that an instance becomes, of its name, the bytes of its TXT record, and its

@@ -9,6 +9,7 @@ mod entry;
 mod gather;
 mod kind;
 mod mdns;
+mod orders;
 mod places;
 mod registrar;
 mod search;

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::super::ip::is_of_a_host;
+
 /// An address that a host announced, and where that was heard.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Place {
@@ -29,8 +31,7 @@ impl Place {
             return None;
         }
         match self.ip {
-            ip if ip.is_unspecified() || ip.is_multicast() => None,
-            IpAddr::V4(ip) if ip.is_broadcast() => None,
+            ip if !is_of_a_host(ip) => None,
             IpAddr::V4(ip) => Some(if ip.is_link_local() { 2 } else { 0 }),
             IpAddr::V6(ip) if is_of_link(ip) => self.scope.as_ref().map(|_| 3),
             IpAddr::V6(_) => Some(1),

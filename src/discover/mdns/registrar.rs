@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use mdns_sd::{DaemonEvent, DaemonStatus, ServiceInfo};
+use mdns_sd::{DaemonEvent, DaemonStatus, ServiceDaemon, ServiceInfo};
 
 use super::{
     super::register::{Instance, Kept, Registrar},
     daemon::{Daemon, Daemons, failed},
-    kind::{MAX_LABEL, ServiceType},
+    kind::{MAX_LABEL, ServiceType, is_askable},
+    orders::{Announced, Order},
     txt::{self, Written},
 };
 use crate::error::{BoxError, Error, Kind};
@@ -24,12 +25,14 @@ const LOOK: Duration = Duration::from_secs(10);
 const ANNOUNCE: Duration = Duration::from_secs(5);
 /// A goodbye is said again after 120 ms.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// What is added to a name that another host has, at most.
+const NUMBER: &str = " (999)";
 
 /// Announces instances in the local network. Made by [`Mdns::registrar`](super::Mdns::registrar).
 ///
 /// | of an endpoint | in mDNS |
 /// |---|---|
-/// | key | name of the instance, at most 63 bytes, and `id` |
+/// | key | `id`, at most 63 bytes; and the name of the instance |
 /// | IP address | A or AAAA record, on the interfaces in whose network it is |
 /// | port | SRV record |
 /// | scheme, path, weight, priority, place, status, draining | `protocol`, `path`, `weight`, `priority`, `region`, `zone`, `sub_zone`, `status`, `draining` in the TXT record, if they are not the default |
@@ -37,7 +40,9 @@ const GOODBYE: Duration = Duration::from_millis(200);
 ///
 /// The TXT record has the layout of the Go library. Addresses and ports hold for 120 s, names and TXT records
 /// for 75 min (RFC 6762 §10), unless they are renewed. If another host has the same name, ` (2)` is added to
-/// it; the `id` stays.
+/// it; the `id` stays. In one process, a name is of the registration that was announced last. A key with dots,
+/// backslashes or capital letters, or of more than 57 bytes, has a name that is made of it: `10-0-0-1-80-` and a
+/// number for `10.0.0.1:80`.
 ///
 /// # Bounds
 /// A pair has at most 255 bytes, and a record 1,300. Metadata and tags that do not fit, or whose keys a record
@@ -66,8 +71,8 @@ pub struct MdnsRegistrar {
 #[allow(unnameable_types, reason = "what a registrar remembers is for the registrar alone")]
 pub struct MdnsSession {
     daemon: Option<Arc<Daemon>>,
-    /// Full names.
-    announced: BTreeSet<String>,
+    /// By their full names.
+    announced: BTreeMap<String, Announced>,
 }
 
 impl MdnsRegistrar {
@@ -118,20 +123,31 @@ impl MdnsRegistrar {
         let port = address.port().or_else(|| address.default_port());
         let port = port.ok_or_else(|| refused("it has no port"))?;
         let written = txt::write(instance, &kind)?;
-        let host = host_of(id, &kind);
-        let info = ServiceInfo::new(kind.full(), id, &host, ip, port, &written.pairs[..]);
+        let (label, host) = (label_of(id), format!("{}.local.", unique(id, &kind)));
+        let info = ServiceInfo::new(kind.full(), &label, &host, ip, port, &written.pairs[..]);
         let info = info.map_err(|error| refused("its records are refused").caused_by(error))?;
         Ok((info, written))
     }
 }
 
-/// A name of its own, since a goodbye takes back the addresses of the host, too.
-fn host_of(id: &str, kind: &ServiceType) -> String {
+/// The name of an instance: its id, if the daemon can answer to that. It knows no name with capital letters again, and has
+/// to have room for a number.
+fn label_of(id: &str) -> String {
+    let is_short = id.len() + NUMBER.len() <= MAX_LABEL;
+    match is_short && is_askable(id) && id.to_lowercase() == id {
+        true => id.to_owned(),
+        false => unique(id, &()),
+    }
+}
+
+/// The name of a host that is that of no other instance, since a goodbye takes back the addresses of the host, too; and
+/// that of an instance where its id cannot be.
+fn unique(id: &str, of: &impl Hash) -> String {
     let mut hash = DefaultHasher::new();
-    (id, kind).hash(&mut hash);
+    (id, of).hash(&mut hash);
     let plain = |of: char| if of.is_ascii_alphanumeric() { of.to_ascii_lowercase() } else { '-' };
     let name: String = id.chars().take(40).map(plain).collect();
-    format!("{name}-{:016x}.local.", hash.finish())
+    format!("{name}-{:016x}", hash.finish())
 }
 
 impl Registrar for MdnsRegistrar {
@@ -160,9 +176,9 @@ impl Registrar for MdnsRegistrar {
         };
         let full = info.get_fullname().to_owned();
         let failed = |error| failed("an instance cannot be announced", error);
-        let events = daemon.mdns.monitor().map_err(failed)?;
-        session.announced.insert(full.clone());
-        daemon.mdns.register(info).map_err(failed)?;
+        let events = daemon.orders.ask(ServiceDaemon::monitor).map_err(failed)?;
+        let announced = daemon.orders.announce(info).map_err(failed)?;
+        session.announced.insert(full.clone(), announced);
         let announced = async {
             let mut name = full;
             while let Ok(event) = events.recv_async().await {
@@ -199,7 +215,7 @@ impl Registrar for MdnsRegistrar {
         _: &[Instance],
     ) -> Result<Kept, BoxError> {
         let Some(daemon) = &session.daemon else { return Ok(Kept::Lost) };
-        match daemon.mdns.status() {
+        match daemon.orders.ask(ServiceDaemon::status) {
             Ok(status) => match status.recv_async().await {
                 Ok(DaemonStatus::Running) => Ok(Kept::Alive),
                 _ => Ok(Kept::Lost),
@@ -214,10 +230,12 @@ impl Registrar for MdnsRegistrar {
         let Some(daemon) = &session.daemon else { return Ok(()) };
         let (info, _) = self.records(instance)?;
         let full = info.get_fullname();
+        let Some(announced) = session.announced.get(full) else { return Ok(()) };
         let failed = |error| failed("an instance cannot be taken back", error);
-        let removed = daemon.mdns.unregister(full).map_err(failed)?;
-        // Either way it is not there any more.
-        let _ = removed.recv_async().await;
+        if let Some(removed) = daemon.orders.take_back(announced).map_err(failed)? {
+            // Either way it is not there any more.
+            let _ = removed.recv_async().await;
+        }
         session.announced.remove(full);
         Ok(())
     }
@@ -233,8 +251,9 @@ impl Registrar for MdnsRegistrar {
 impl Drop for MdnsSession {
     fn drop(&mut self) {
         if let Some(daemon) = &self.daemon {
-            // One command that is not taken, and no other is.
-            let _ = self.announced.iter().all(|full| daemon.order(|mdns| mdns.unregister(full)));
+            for announced in std::mem::take(&mut self.announced).into_values() {
+                daemon.orders.give(Order::Unregister(announced));
+            }
         }
     }
 }
@@ -254,19 +273,29 @@ mod tests {
     #[tokio::test]
     async fn all_that_a_session_has_announced_ends_with_it_although_the_thread_is_busy() {
         let daemon = loopback().get().unwrap();
-        let mut session = MdnsSession { daemon: Some(daemon.clone()), announced: BTreeSet::new() };
+        let mut session = MdnsSession { daemon: Some(daemon.clone()), announced: BTreeMap::new() };
         // More than its queue holds.
         for number in 0..300 {
             let (id, host) = (format!("tax-{number}"), format!("host-{number}.local."));
             let info = ServiceInfo::new("_tax._tcp.local.", &id, &host, "127.0.0.1", 80, None);
             let info = info.unwrap();
-            session.announced.insert(info.get_fullname().to_owned());
-            assert!(daemon.order(|mdns| mdns.register(info.clone())));
+            let announced = loop {
+                match daemon.orders.announce(info.clone()) {
+                    Err(mdns_sd::Error::Again) => tokio::task::yield_now().await,
+                    announced => break announced.unwrap(),
+                }
+            };
+            session.announced.insert(info.get_fullname().to_owned(), announced);
         }
         let announced = session.announced.clone();
         drop(session);
-        for full in announced {
-            let status = daemon.mdns.unregister(&full).unwrap().recv_async().await.unwrap();
+        for full in announced.into_keys() {
+            let status = loop {
+                match daemon.orders.ask(|mdns| mdns.unregister(&full)) {
+                    Err(mdns_sd::Error::Again) => tokio::task::yield_now().await,
+                    status => break status.unwrap().recv_async().await.unwrap(),
+                }
+            };
             assert!(matches!(status, UnregisterStatus::NotFound), "{full}");
         }
     }

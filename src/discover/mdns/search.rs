@@ -1,6 +1,6 @@
 //! One type of a watch, and what stays of it while it cannot be searched for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{board::Listing, browse::Browse, daemon::Daemon, kind::ServiceType};
 use crate::{
@@ -11,6 +11,8 @@ use crate::{
 
 /// Between the beginnings of two searches for a type: one that cannot begin, or ends at once, must not make this spin.
 const RETRY: Duration = Duration::from_secs(1);
+/// For so many times the time of a search, what one had found stays, if those after it end early.
+const CHANCES: u32 = 4;
 
 pub(super) struct Search {
     kind: ServiceType,
@@ -24,8 +26,8 @@ pub(super) struct Search {
     pub(super) changed_at: Instant,
     /// Instances that left: of this search, and of those before it.
     removals: (u64, u64),
-    /// What the search before it had found, until this one had its time.
-    kept: Vec<Arc<Endpoint>>,
+    /// What the searches before it had found, until this one had its time, but no longer than until then.
+    kept: Vec<(Arc<Endpoint>, Instant)>,
     /// How often it had to begin again, and how often what was kept ended.
     pub(super) breaks: u64,
 }
@@ -45,9 +47,20 @@ impl Search {
         }
     }
 
-    /// Until when it keeps what the search before it had found.
+    /// Until when it keeps all that the searches before it had found.
     fn keeps_until(&self, timeout: Duration) -> Option<Instant> {
-        (!self.kept.is_empty()).then(|| time::later(self.began, timeout))
+        let first = self.kept.iter().map(|(_, until)| *until).min()?;
+        Some(first.min(time::later(self.began, timeout)))
+    }
+
+    /// Keeps what was found, in place of what was found before under the same key.
+    fn keep(&mut self, max: usize, timeout: Duration, now: Instant) {
+        let until = time::later(now, timeout * CHANCES);
+        let found = std::mem::take(&mut self.found);
+        let keys: HashSet<&str> = found.iter().map(|of| of.key()).collect();
+        let before = std::mem::take(&mut self.kept);
+        let before = before.into_iter().filter(|(of, _)| !keys.contains(of.key()));
+        self.kept = found.iter().map(|of| (of.clone(), until)).chain(before).take(max).collect();
     }
 
     /// Whether it can be searched for.
@@ -57,7 +70,7 @@ impl Search {
 
     /// All that is there.
     pub(super) fn found(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.found.iter().chain(&self.kept)
+        self.found.iter().chain(self.kept.iter().map(|(of, _)| of))
     }
 
     /// How many instances have left.
@@ -83,18 +96,26 @@ impl Search {
         // Another user may have begun again already.
         if seen.is_some_and(|is_over| is_over == Some(false)) {
             if self.keeps_until(timeout).is_some_and(|until| until <= now) {
-                self.kept.clear();
+                let had_its_time = time::later(self.began, timeout) <= now;
+                self.kept.retain(|(_, until)| !had_its_time && *until > now);
                 self.breaks += 1;
             }
             return Ok(());
         }
-        self.breaks += u64::from(seen.is_some());
-        self.kept.append(&mut self.found);
+        if seen.is_some() {
+            self.breaks += 1;
+            self.kept.retain(|(_, until)| *until > now);
+        }
+        self.keep(daemon.config.max_instances, timeout, now);
         let (of_this, before) = self.removals;
         (self.removals, self.browse, self.began) = ((0, before + of_this), None, now);
         if now >= self.again_at {
             self.again_at = time::later(now, RETRY);
             self.browse = Some(Browse::begin(daemon, &self.kind)?);
+            // While there was none, nothing could be found.
+            for (_, until) in self.kept.iter_mut().filter(|(_, until)| *until <= now) {
+                *until = time::later(now, timeout);
+            }
         }
         Ok(())
     }
@@ -156,5 +177,32 @@ mod tests {
         // What it has not found in its time is gone, as is known to be no goodbye.
         let (_, keys, removals, breaks, due) = follow(8_000);
         assert_eq!((&*keys, removals, breaks, due), ("c", 1, 3, None));
+    }
+
+    #[tokio::test]
+    async fn searches_that_end_early_keep_each_instance_once_and_for_a_limited_time() {
+        let daemon = loopback().get().unwrap();
+        let kind = ServiceType::of_service("tax").unwrap();
+        let start = time::now();
+        let mut search = Search::new(&kind, start);
+        let mut kept = Vec::new();
+        for number in 1..40_u64 {
+            let now = time::later(start, Duration::from_secs(number - 1));
+            search.follow(&daemon, Duration::from_secs(5), now).unwrap();
+            kept.push(search.kept.len());
+            for key in ["a", "b"] {
+                // One of them is found by the first alone.
+                if key == "a" || number == 1 {
+                    let endpoint = Endpoint::new("a:1").unwrap().with_key(key);
+                    let found = |board: &mut super::super::board::Board| {
+                        board.found((&kind, number), key, endpoint, 9, now)
+                    };
+                    assert!(daemon.heard.note(found));
+                }
+            }
+            daemon.heard.note(|board| board.end(&kind, number));
+        }
+        assert_eq!(kept[..21], [&[0][..], &[2; 20]].concat());
+        assert!(kept[21..].iter().all(|of| *of == 1), "{kept:?}");
     }
 }

@@ -1,5 +1,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
+use mdns_sd::ServiceDaemon;
+
 use super::{super::daemon::tests::loopback, *};
 
 /// Of some types, on loopback alone. What follows a search, or the interfaces, has no turn before the test waits.
@@ -20,8 +22,9 @@ async fn a_type_that_cannot_be_searched_for_takes_nothing_from_the_others() {
     daemon.heard.note(|board| board.found((&kinds[0], 1), "a", endpoint, 9, start));
     // The second one ends, and cannot begin again.
     daemon.heard.note(|board| board.end(&kinds[1], 2));
-    let _ = daemon.mdns.shutdown();
-    while let Ok(_) | Err(mdns_sd::Error::Again) = daemon.mdns.browse("_x._tcp.local.") {
+    let _ = daemon.orders.ask(ServiceDaemon::shutdown);
+    let browse = |mdns: &ServiceDaemon| mdns.browse("_x._tcp.local.");
+    while let Ok(_) | Err(mdns_sd::Error::Again) = daemon.orders.ask(browse) {
         std::thread::yield_now();
     }
     assert_eq!(source.found(&mut watching, after(2)).unwrap().len(), 1);
