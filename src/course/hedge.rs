@@ -156,9 +156,14 @@ impl SharedPace {
         time::now().saturating_duration_since(self.base)
     }
 
-    pub(super) fn record(&self, took: Duration) {
+    /// A call that was cut short counts only if it took longer than the delay at this quantile.
+    pub(super) fn record(&self, took: Duration, longer_than: Option<f64>) {
         if let Ok(mut pace) = self.pace.try_lock() {
-            pace.get_or_insert_with(Pace::new).record(took, self.now());
+            let (pace, now) = (pace.get_or_insert_with(Pace::new), self.now());
+            let counts = |quantile| pace.delay(quantile, now).is_some_and(|delay| took > delay);
+            if longer_than.is_none_or(counts) {
+                pace.record(took, now);
+            }
         }
     }
 
