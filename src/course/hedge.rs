@@ -37,8 +37,9 @@ pub enum Hedge {
     /// After the time that this share of the calls lately took at most, from 0.5 to 0.999: with 0.95, about one
     /// call in twenty is hedged.
     ///
-    /// Only calls that were pending count, with half the weight every 30 s. Calls are not hedged while fewer
-    /// than 20 are known, or fewer than two that took longer.
+    /// Only calls that were pending count, with half the weight every 30 s, and those that a deadline cut short
+    /// only if they took longer than that. Calls are not hedged while fewer than 20 are known, or fewer than
+    /// two that took longer.
     Quantile(f64),
 }
 
