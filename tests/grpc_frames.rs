@@ -14,9 +14,10 @@ use http2::{
 };
 use socket::{PATIENCE, Plugin};
 use tokio::{sync::mpsc, time::timeout};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tower_upstream::{
-    Call, Endpoint, Error, Reply,
+    Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Reply,
+    breaker::CircuitState,
     connect::Connect,
     error::{Code, Kind},
     member::Member,
@@ -298,4 +299,33 @@ async fn calls_by_the_hundred_to_a_server_that_hangs_up_make_few_connections() {
         assert!(rounds < 10, "it never gets well");
     }
     assert!(failed > 0 && plugin.connections() <= 8, "{} connections", plugin.connections());
+}
+
+/// What a server says that ends a call by the `grpc-timeout` which it was sent.
+#[tokio::test]
+async fn one_that_says_that_time_is_over_is_to_blame_unless_it_is_the_time_of_the_caller() {
+    let (plugin, _) = server(|_, mut wire| async move {
+        while let Some(asked) = wire.next().await {
+            let fields = [("content-type", "application/grpc+json"), ("grpc-status", "4")];
+            let fields = fields.map(|(name, value)| header(name, value)).concat();
+            let block = [&[OK][..], &fields].concat();
+            wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &block)).await;
+        }
+    })
+    .await;
+    for (deadline, state) in [(true, CircuitState::Closed), (false, CircuitState::Open)] {
+        let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(2));
+        let endpoint = Endpoint::new(plugin.address.replace("tcp", "grpc")).unwrap();
+        let member = Member::new(endpoint);
+        let connector = breaker.layer(GrpcTransport::<u64, u64>::new());
+        let service = connector.connect(&member);
+        for _ in 0..2 {
+            let call = Call::new(7);
+            let call = if deadline { call.with_timeout(Duration::from_secs(9)) } else { call };
+            let error =
+                timeout(PATIENCE, service.clone().oneshot(call)).await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), Kind::Timeout, "{error}");
+        }
+        assert_eq!(breaker.handle_for(member.key()).unwrap().state(), state, "{deadline}");
+    }
 }

@@ -7,11 +7,14 @@ mod support;
 use std::sync::Arc;
 
 use support::{Answer, Ask, Farm, Inner, Probe, Readiness, ms, secs, settle};
-use tokio::time::{Instant, advance, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, advance, sleep},
+};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt,
-    limit::{ConcurrencyLimit, ConcurrencyLimitLayer as TowersLimit},
+    limit::{ConcurrencyLimit, ConcurrencyLimitLayer as TowersLimit, GlobalConcurrencyLimitLayer},
 };
 use tower_upstream::{
     BalanceLayer, BoxError, ConcurrencyLimitLayer, Endpoint, Error, LeastRequest, Quota,
@@ -125,6 +128,27 @@ async fn one_whose_token_was_taken_gives_back_its_readiness_again() {
     assert_eq!((inner.readied(), inner.calls()), (0, 0));
     waits.await.unwrap();
     assert_eq!((inner.readied(), inner.calls()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_token_was_taken_gives_back_what_the_inner_has_reserved_so_far() {
+    let (inner, places) = (Inner::new("a:1"), Arc::new(Semaphore::new(1)));
+    let layer = RateLimitLayer::new(Quota::per_second(1).burst(1));
+    let handle = layer.handle();
+    handle.take(1).unwrap();
+    let below = GlobalConcurrencyLimitLayer::with_semaphore(places.clone());
+    let mut kept = layer.wait(secs(30)).layer(below.layer(inner.service()));
+    let mut waits = task::spawn(kept.ready().await.unwrap().call(Ask::new(1)));
+    assert_pending!(waits.poll());
+    inner.is(Readiness::Pending);
+    advance(ms(1_002)).await;
+    assert_pending!(waits.poll());
+    assert_eq!(places.available_permits(), 0, "it has its place, and is not ready");
+    handle.take(1).unwrap();
+    assert_pending!(waits.poll());
+    assert_eq!(places.available_permits(), 1, "a place that is of no use is one of others");
+    inner.is(Readiness::Ready);
+    waits.await.unwrap();
 }
 
 /// Below a balancer the limits that refuse wait in `poll_ready`, and have no clone to make.

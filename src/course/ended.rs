@@ -13,8 +13,10 @@ use crate::{
 pub(crate) struct AttemptEnd {
     /// The kind of its error; `None` if it was an answer.
     pub(super) kind: Option<Kind>,
-    /// The endpoint failed: another attempt may mend it, and budgets count it.
+    /// The endpoint failed: another attempt may mend it.
     pub(super) failed: bool,
+    /// Budgets count that: it was no haste of the caller.
+    pub(super) counts: bool,
     /// There was too much to do, or it took too long.
     pub(super) overloaded: bool,
     /// A guard said no.
@@ -77,10 +79,16 @@ impl AttemptEnd {
         }
     }
 
-    /// The attempt took too long.
-    pub(crate) fn timed_out(unsent: bool) -> Self {
-        let ended = Self::of_outcome(Outcome::Failure, Repeat::Yes);
-        Self { kind: Some(Kind::Timeout), overloaded: true, unsent, ..ended }
+    /// The attempt took too long, as `error` says. Another one is of no use if it waits for the caller, too.
+    pub(crate) fn timed_out(error: &Error, waits_for_caller: bool) -> Self {
+        Self {
+            kind: Some(Kind::Timeout),
+            failed: !waits_for_caller,
+            counts: error.is_evidence(),
+            overloaded: true,
+            unsent: error.is_unsent(),
+            ..Self::of_outcome(Outcome::Failure, Repeat::Yes)
+        }
     }
 
     fn of_outcome(outcome: Outcome, repeat: Repeat) -> Self {
@@ -91,6 +99,7 @@ impl AttemptEnd {
         Self {
             kind: None,
             failed: outcome.is_failure(),
+            counts: outcome.is_failure(),
             overloaded,
             refused: false,
             unsent: false,
@@ -156,7 +165,10 @@ mod tests {
         let late =
             Error::exhausted(vec![Error::failed(Kind::Service)], Error::failed(Kind::Timeout));
         assert_eq!(of(late).cause(), Cause::Overload);
-        assert_eq!(AttemptEnd::timed_out(false).cause(), Cause::Overload);
+        assert_eq!(
+            AttemptEnd::timed_out(&Error::failed(Kind::Timeout), false).cause(),
+            Cause::Overload
+        );
         let answer = |outcome| AttemptEnd::of_outcome(outcome, Repeat::Yes).cause();
         assert_eq!(answer(Outcome::Overload { retry_after: None }), Cause::Overload);
         assert_eq!(answer(Outcome::Failure), Cause::Failure);

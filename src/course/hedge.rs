@@ -37,8 +37,9 @@ pub enum Hedge {
     /// After the time that this share of the calls lately took at most, from 0.5 to 0.999: with 0.95, about one
     /// call in twenty is hedged.
     ///
-    /// Only calls that were pending count, with half the weight every 30 s. Calls are not hedged while fewer
-    /// than 20 are known, or fewer than two that took longer.
+    /// Only calls that were pending count, with half the weight every 30 s, and those that a deadline cut short
+    /// only if they took longer than that. Calls are not hedged while fewer than 20 are known, or fewer than
+    /// two that took longer.
     Quantile(f64),
 }
 
@@ -156,9 +157,14 @@ impl SharedPace {
         time::now().saturating_duration_since(self.base)
     }
 
-    pub(super) fn record(&self, took: Duration) {
+    /// A call that was cut short counts only if it took longer than the delay at this quantile.
+    pub(super) fn record(&self, took: Duration, longer_than: Option<f64>) {
         if let Ok(mut pace) = self.pace.try_lock() {
-            pace.get_or_insert_with(Pace::new).record(took, self.now());
+            let (pace, now) = (pace.get_or_insert_with(Pace::new), self.now());
+            let counts = |quantile| pace.delay(quantile, now).is_some_and(|delay| took > delay);
+            if longer_than.is_none_or(counts) {
+                pace.record(took, now);
+            }
         }
     }
 

@@ -107,9 +107,12 @@ impl LiveAttempts {
 
     /// Learns what a call took, from its first attempt up to its end: so it is longer than the delay if it was
     /// hedged, as it would have been without, and the quantile does not follow its own effect.
-    pub(crate) fn learn(&self, hedge: Option<Hedge>, took: Duration) {
-        if let Some(Hedge::Quantile(_)) = hedge {
-            self.pace.record(took);
+    ///
+    /// One that was cut short, by its caller's deadline say, can only teach a longer delay: or else a caller
+    /// that gives its calls little time would have those of all others hedged that soon.
+    pub(crate) fn learn(&self, hedge: Option<Hedge>, took: Duration, is_over: bool) {
+        if let Some(Hedge::Quantile(quantile)) = hedge {
+            self.pace.record(took, (!is_over).then_some(quantile));
         }
     }
 

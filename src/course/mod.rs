@@ -173,7 +173,7 @@ impl Course {
         if ended.made {
             self.deposit(budget);
         }
-        if ended.failed {
+        if ended.counts {
             budget.failure();
         }
     }
@@ -226,7 +226,7 @@ impl Course {
         let hedge = self.hedge.take();
         if is_hedge {
             // Its share is for the first one to put in.
-            if ended.failed {
+            if ended.counts {
                 budget.failure();
             }
         } else {

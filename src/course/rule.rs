@@ -120,6 +120,7 @@ mod tests {
     const BROKEN: AttemptEnd = AttemptEnd {
         kind: None,
         failed: true,
+        counts: true,
         overloaded: false,
         refused: false,
         unsent: false,

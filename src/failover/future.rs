@@ -151,9 +151,8 @@ where
                     match journey.poll_limits(ticket, &*inner, this.spare, cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Late::Call(end)) => break end,
-                        Poll::Ready(Late::Attempt(error)) => {
-                            is_to_blame = !journey.is_impatient;
-                            let ended = AttemptEnd::timed_out(error.is_unsent());
+                        Poll::Ready(Late::Attempt(error, ended)) => {
+                            is_to_blame = error.is_evidence();
                             (Err(error), ended)
                         }
                     }

@@ -118,9 +118,10 @@ impl<S: Choose<Req>, Req> Journey<S, Req> {
     }
 
     /// What the call took so far teaches when to hedge others, while no attempt has followed on its first.
-    pub(super) fn learn(&self, live: &LiveAttempts) {
+    /// Unless it `is_over`, since it was cut short, that is less than it would have taken.
+    pub(super) fn learn(&self, live: &LiveAttempts, is_over: bool) {
         if self.service.is_none() {
-            live.learn(self.course.attempts.hedge, self.took());
+            live.learn(self.course.attempts.hedge, self.took(), is_over);
         }
     }
 
@@ -128,7 +129,7 @@ impl<S: Choose<Req>, Req> Journey<S, Req> {
     #[cold]
     pub(super) fn settle<R, C>(&mut self, reserve: &Reserve<S, R, C>, rewarded: bool) {
         drop(self.hedging.take());
-        self.learn(&reserve.live);
+        self.learn(&reserve.live, true);
         Course::settle(Some(&mut self.course), &reserve.plan.budget, rewarded);
     }
 

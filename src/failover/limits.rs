@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     choose::{Choose, Chosen},
-    course::AttemptEnd,
+    course::{AttemptEnd, Plan},
     error::{BoxError, Error, Kind},
     member::attempt_timed_out,
     outcome::Classify,
@@ -21,7 +21,7 @@ pub(super) enum Late<T> {
     /// The call is over with it.
     Call(End<T>),
     /// It took too long.
-    Attempt(Error),
+    Attempt(Error, AttemptEnd),
 }
 
 /// Says that a call took too long, which `inner` was an attempt of.
@@ -65,13 +65,14 @@ where
         }
         // Where both are over, because nothing was polled for a while, the earlier one was first.
         if timed_out && (!ended || self.attempt.as_ref().map(Timer::ends_at) < self.until) {
+            let (error, ended) = self.late_attempt(inner, plan, spare.as_ref());
             if !self.hedging.is_in_flight() {
-                self.learn(live);
+                self.learn(live, error.is_evidence());
             }
-            return Poll::Ready(Late::Attempt(self.late_attempt(inner)));
+            return Poll::Ready(Late::Attempt(error, ended));
         }
         if ended {
-            self.learn(live);
+            self.learn(live, false);
             if !inner.is_unsent() {
                 self.course.deposit_first(&plan.budget);
             }
@@ -84,10 +85,24 @@ where
         Poll::Pending
     }
 
-    fn late_attempt(&self, inner: &S::Choosing) -> Error {
+    /// An attempt took too long: the endpoint's fault, unless its caller is in a hurry, or has not sent what
+    /// it announced.
+    fn late_attempt<R, C>(
+        &self,
+        inner: &S::Choosing,
+        plan: &Plan<R, C>,
+        spare: Option<&Req>,
+    ) -> (Error, AttemptEnd)
+    where
+        R: ReplayPolicy<Req>,
+    {
         let limit = self.course.attempts.timeout.unwrap_or_default();
-        let error = late(inner, format!("the attempt took longer than {limit:?}"));
-        if self.is_impatient { error.without_blame() } else { error }
+        let owes = spare.is_some_and(|spare| plan.replay.waits_for_caller(spare));
+        let why = if owes { ", and waited for the rest of its request" } else { "" };
+        let error = late(inner, format!("the attempt took longer than {limit:?}{why}"));
+        let error = if self.is_impatient || owes { error.without_blame() } else { error };
+        let ended = AttemptEnd::timed_out(&error, owes);
+        (error, ended)
     }
 
     /// Ready when the call has ended by its hedge; with `None` if the hedge alone was left, and has failed.
@@ -117,7 +132,7 @@ where
             }
             let ended = ready!(self.hedging.poll_call(timeout, cx));
             let Some(call) = self.hedging.take() else { return Poll::Pending };
-            let timed_out = ended.is_none();
+            let mut is_to_blame = false;
             let (result, ended) = match ended {
                 Some(Ok(answer)) => match AttemptEnd::of_answer(&plan.classify, &answer) {
                     Some(ended) if !ended.is_final() => (Ok(answer), ended),
@@ -132,8 +147,8 @@ where
                     (Err(Error::from_service(error)), ended)
                 }
                 None => {
-                    let error = self.late_attempt(&*call);
-                    let ended = AttemptEnd::timed_out(error.is_unsent());
+                    let (error, ended) = self.late_attempt(&*call, plan, spare.as_ref());
+                    is_to_blame = error.is_evidence();
                     (Err(error), ended)
                 }
             };
@@ -145,9 +160,7 @@ where
                 _ => self.fail_alone(result, ended, ticket, &*call, spare),
             };
             match call.chosen().cloned() {
-                Some(member) if timed_out && !self.is_impatient => {
-                    attempt_timed_out(&member, || drop(call))
-                }
+                Some(member) if is_to_blame => attempt_timed_out(&member, || drop(call)),
                 _ => drop(call),
             }
             match (last, first) {

@@ -18,7 +18,7 @@ use crate::{
 /// | 429 | [`Outcome::Overload`] | after its `Retry-After`, or a backoff |
 /// | 503 with a `Retry-After` | [`Outcome::Overload`] | after that |
 /// | any other 5xx, such as a plain 500 | [`Outcome::Failure`] | after a backoff |
-/// | any other status, such as 404 | [`Outcome::Success`]: a 4xx is a mistake of the caller | no |
+/// | any other status, such as 404 | [`Outcome::Success`]: a 4xx is a mistake of the caller, and so is a method or a version that an endpoint does not know (501, 505) | no |
 /// | gRPC `RESOURCE_EXHAUSTED` | [`Outcome::Overload`] | after its pushback, or a backoff |
 /// | gRPC `UNAVAILABLE` with a pushback | [`Outcome::Overload`] | after that |
 /// | gRPC `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | [`Outcome::Failure`] | after a backoff |
@@ -59,7 +59,7 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
                 Outcome::Overload { retry_after: asked(status, headers) }
             }
             StatusCode::SERVICE_UNAVAILABLE => failure(asked(status, headers)),
-            status if status.is_server_error() => Outcome::Failure,
+            status if is_failure(status) => Outcome::Failure,
             _ => match wire::grpc_status(headers) {
                 Some(status) => of_grpc(status, || wire::pushback(headers)),
                 None => Outcome::Success,
@@ -73,13 +73,19 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
             return Repeat::Yes;
         };
         let (status, headers) = (response.status(), response.headers());
-        let failed = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+        let failed = status == StatusCode::TOO_MANY_REQUESTS || is_failure(status);
         let grpc = wire::grpc_trailer(headers).unwrap_or(0);
         if !failed && grpc == 0 {
             return Repeat::Yes;
         }
         repeat_grpc(if failed { 2 } else { grpc }, wire::pushback(headers))
     }
+}
+
+/// Whether a status tells of the endpoint. Any caller can bring about a 501 or 505 by what it asks for.
+fn is_failure(status: StatusCode) -> bool {
+    let of_request = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
+    status.is_server_error() && !of_request.contains(&status)
 }
 
 /// How long the sender of a 429 or 503, which may speak gRPC, asks to wait.
@@ -150,6 +156,7 @@ mod tests {
         assert_eq!(verdict(503, &after("3")), overload(Some(3_000)));
         assert_eq!(verdict(500, &after("3")), Outcome::Failure);
         assert_eq!(verdict(599, &[]), Outcome::Failure);
+        assert_eq!((verdict(501, &[]), verdict(505, &[])), (Outcome::Success, Outcome::Success));
         let result: Result<&Response<()>, &()> = Err(&());
         assert_eq!(HttpClassify.classify(result), Outcome::Failure);
     }

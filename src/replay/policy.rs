@@ -31,6 +31,10 @@ pub trait ReplayPolicy<Req> {
     fn is_whole(&self, _request: &Req) -> bool {
         true
     }
+    /// See [`Replay::waits_for_caller`].
+    fn waits_for_caller(&self, _request: &Req) -> bool {
+        false
+    }
 }
 
 /// Asks the request itself, which implements [`Replay`]. The default.
@@ -64,6 +68,10 @@ impl<Req: Replay> ReplayPolicy<Req> for ByReplay {
 
     fn is_whole(&self, request: &Req) -> bool {
         request.is_whole()
+    }
+
+    fn waits_for_caller(&self, request: &Req) -> bool {
+        request.waits_for_caller()
     }
 }
 

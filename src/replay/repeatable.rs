@@ -55,6 +55,10 @@ impl<Req: Repeatable> ReplayPolicy<Req> for ByCopy {
         ByReplay.is_independent(request)
     }
 
+    fn waits_for_caller(&self, request: &Req) -> bool {
+        request.waits_for_caller()
+    }
+
     fn is_whole(&self, request: &Req) -> bool {
         ByReplay.is_whole(request)
     }

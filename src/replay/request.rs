@@ -61,4 +61,10 @@ pub trait Replay: HasDeadline + Sized {
     fn is_whole(&self) -> bool {
         true
     }
+
+    /// Whether the copy that is being sent waits for its caller: for the rest of a body of a known length. An
+    /// attempt that ends by its time limit meanwhile is not held against its endpoint, and is the last.
+    fn waits_for_caller(&self) -> bool {
+        false
+    }
 }

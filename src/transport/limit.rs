@@ -60,6 +60,12 @@ impl TimeLimit {
         }
     }
 
+    /// Whether it is the caller's, and so shorter than that of the settings.
+    #[cfg(feature = "grpc")]
+    pub(super) fn is_deadline(self) -> bool {
+        self.is_deadline
+    }
+
     /// What `error` is, of an exchange over `protocol` that was given `timeout` and took longer;
     /// `in_line` if it got no connection, since other calls had them all.
     pub(super) fn passed(

@@ -1,4 +1,4 @@
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::judged::{JudgedBody, Upgraded};
@@ -84,9 +84,11 @@ where
             if let Some(call) = call.take_if(|_| upgraded && goes_on) {
                 hold_with_connection(&mut response, Upgraded { call });
             }
-            // A response with the status in its head owes none.
-            let headers = response.headers();
-            let owes_status = wire::is_grpc(headers) && wire::grpc_status(headers).is_none();
+            // A response with the status in its head owes none, nor does one of another layer, such as a
+            // proxy that turns a caller away: the status of HTTP is all that it has.
+            let (status, headers) = (response.status(), response.headers());
+            let is_grpc = status == StatusCode::OK && wire::is_grpc(headers);
+            let owes_status = is_grpc && wire::grpc_status(headers).is_none();
             response.map(|body| JudgedBody { body, call, owes_status })
         })
     }

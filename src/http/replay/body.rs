@@ -101,6 +101,11 @@ impl ReplayBody {
         lock(&self.state).may_fit()
     }
 
+    /// Returns whether the source owes what it announced: it was asked for more, and has none yet.
+    pub(super) fn waits_for_caller(&self) -> bool {
+        lock(&self.state).is_owed()
+    }
+
     /// Returns whether all of it was kept, so that copies take nothing from each other.
     pub(super) fn is_independent(&self) -> bool {
         lock(&self.state).is_kept()
@@ -219,6 +224,7 @@ impl Lent<'_> {
             return Ok(Poll::Ready(None));
         };
         let mut state = lock(self.state);
+        state.note(frame.is_pending());
         let forgotten = match &frame {
             Poll::Ready(Some(Ok(frame))) => state.keep(frame, wanted, self.turn),
             _ => Vec::new(),

@@ -25,6 +25,8 @@ pub(super) struct State {
     rest: Rest,
     /// How much the source has left, as far as it says.
     hint: SizeHint,
+    /// The source had nothing when it was last asked.
+    is_late: bool,
     /// The turn of the copy that reads the rest.
     turn: u64,
     /// The one that waits for it.
@@ -64,6 +66,7 @@ impl State {
             trailers: None,
             rest: if over { Rest::Ended } else { Rest::Here(source) },
             hint,
+            is_late: false,
             turn: 0,
             waker: None,
             claimed: 0,
@@ -83,6 +86,18 @@ impl State {
     /// Whether all of the source has passed and was kept.
     pub(super) fn is_kept(&self) -> bool {
         self.complete && matches!(self.rest, Rest::Ended)
+    }
+
+    /// Whether the source had nothing when it was last asked.
+    pub(super) fn note(&mut self, is_late: bool) {
+        self.is_late = is_late;
+    }
+
+    /// Whether the source has yet to send of what it announced, and was asked for it. Of one that announced
+    /// nothing, such as half of a conversation, it is not known whose turn it is.
+    pub(super) fn is_owed(&self) -> bool {
+        let is_there = matches!(self.rest, Rest::Here(_) | Rest::Lent);
+        is_there && self.is_late && self.hint.exact().is_some_and(|left| left > 0)
     }
 
     pub(super) fn kept_bytes(&self) -> usize {

@@ -19,6 +19,9 @@ use crate::error::BoxError;
 /// A body beyond the cap of 64 KiB streams through, and is sent once after all: the error of such a call says
 /// that the request cannot be copied. For larger uploads see [`with_cap`](Self::with_cap).
 ///
+/// An attempt whose time limit passes while it waits for the rest of a body of a known length counts against
+/// no endpoint, and is the last: it is the caller that sends nothing.
+///
 /// # Example
 /// ```
 /// use http_body_util::Full;

@@ -95,6 +95,11 @@ impl<B: 'static> Replay for http::Request<B> {
         let body = (self.body() as &dyn Any).downcast_ref::<ReplayBody>();
         body.is_none_or(ReplayBody::is_whole)
     }
+
+    fn waits_for_caller(&self) -> bool {
+        let body = (self.body() as &dyn Any).downcast_ref::<ReplayBody>();
+        body.is_some_and(ReplayBody::waits_for_caller)
+    }
 }
 
 macro_rules! repeatable {

@@ -57,6 +57,7 @@
 
 mod config;
 mod handle;
+mod in_line;
 mod layer;
 mod permit;
 mod service;

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
+    in_line::InLine,
     permit::{AtResponse, Entered, Permit},
     state::State,
 };
@@ -20,7 +21,7 @@ use crate::{
     guard::{Avoiding, Hedging, Hold, Pass, Plain, ResponseFuture},
     limit::{
         mode::{Refuse, Wait},
-        queue::{self, Taken, Turn, WaitFuture, Waiter},
+        queue::{self, Taken, Turn, WaitFuture},
     },
     member::Member,
     time::{self, Instant},
@@ -34,7 +35,7 @@ pub struct ConcurrencyLimit<S, M = Refuse, E = AtResponse> {
     /// Below a balancer: reserved by `poll_ready`, for the next call.
     permit: Permit<E>,
     /// Below a balancer: waits for a place.
-    waiter: Option<Box<Waiter<State>>>,
+    waiter: Option<Box<InLine>>,
     mode: M,
 }
 
@@ -100,8 +101,8 @@ impl<S, M, E> ConcurrencyLimit<S, M, E> {
     fn poll_queue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = time::now();
         loop {
-            let waiter = match &mut self.waiter {
-                Some(waiter) => waiter,
+            let line = match &mut self.waiter {
+                Some(line) => line,
                 // As long as it takes, and as many as there are: who waits so is one whom the
                 // balancer has taken in already, and it knows how long it wants to wait.
                 None => match Permit::enter_or_wait(&self.state, usize::MAX, (now, never(now))) {
@@ -109,19 +110,19 @@ impl<S, M, E> ConcurrencyLimit<S, M, E> {
                         self.permit = permit;
                         return Poll::Ready(());
                     }
-                    Entered::Waits(waiter) => self.waiter.insert(Box::new(waiter)),
+                    Entered::Waits(waiter) => self.waiter.insert(Box::new(InLine::new(waiter))),
                     // Never, with so many.
                     Entered::Not => return Poll::Ready(()),
                 },
             };
-            match waiter.turn(cx.waker(), now) {
-                Turn::Called if waiter.come() => {
+            match line.waiter.turn(cx.waker(), now) {
+                Turn::Called if line.waiter.come() => {
                     self.permit = Permit::taken(&self.state);
                     self.waiter = None;
                     return Poll::Ready(());
                 }
-                Turn::Waits(_) => return Poll::Pending,
-                // Not within thirty years.
+                Turn::Waits(_) => ready!(line.poll_again(cx, now)),
+                // It was not polled in time, and its place went to another.
                 Turn::Called | Turn::Missed => self.waiter = None,
             }
         }

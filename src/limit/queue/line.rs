@@ -83,11 +83,17 @@ impl<W> Line<W> {
         number
     }
 
-    /// Calls the first of those that wait, and returns what wakes it.
-    pub(super) fn call_first(&mut self) -> Option<W> {
+    /// Calls the first of those that wait, and returns what wakes it. If it has to come by a time, that is
+    /// when it gives up.
+    pub(super) fn call_first(&mut self, come_by: Option<Instant>) -> Option<W> {
         let (&number, entry) = self.entries.range_mut(self.first..).next()?;
         self.first = number + 1;
         self.waiting -= 1;
+        if let Some(come_by) = come_by.filter(|come_by| *come_by < entry.until) {
+            self.ends.remove(&(entry.until, number));
+            self.ends.insert((come_by, number));
+            entry.until = come_by;
+        }
         entry.waker.take()
     }
 

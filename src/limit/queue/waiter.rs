@@ -27,6 +27,11 @@ pub(in crate::limit) trait Supply: Sized {
     /// Makes free what was set aside for one that is gone.
     fn put_back(&self);
 
+    /// Until when one that is called now has to come for it. `None`: until it gives up by itself.
+    fn come_by(&self) -> Option<Instant> {
+        None
+    }
+
     /// Notes that none waits. Runs under the lock of the line.
     fn note_that_none_waits(&self) {}
 
@@ -66,7 +71,7 @@ pub(in crate::limit) trait Taken<S> {
 fn call_one(supply: &impl Supply) -> Option<Option<Waker>> {
     let mut line = supply.queue().lock();
     let can_call = line.waiting() > 0 && supply.set_aside(&line);
-    can_call.then(|| line.call_first())
+    can_call.then(|| line.call_first(supply.come_by()))
 }
 
 /// Takes out those whose time is over and that are not polled.

@@ -88,6 +88,13 @@ fn answered(status: &Status) -> Error {
     ))
 }
 
+/// What it means of a call whose deadline its endpoint was told: if that says that the time is over, it is the
+/// caller who gave it so little.
+pub(super) fn in_time(error: Error) -> Error {
+    let is_over = |status: &Status| status.code() == tonic::Code::DeadlineExceeded;
+    if error.status().is_some_and(is_over) { error.without_blame() } else { error }
+}
+
 /// What is answered by something else, such as a proxy.
 fn no_grpc(status: StatusCode, headers: &HeaderMap) -> Error {
     let kind = match status.as_u16() {

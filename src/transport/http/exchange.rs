@@ -136,6 +136,12 @@ impl Exchange {
         self
     }
 
+    /// Whether the call has less time by its own deadline than by the settings.
+    #[cfg(feature = "grpc")]
+    pub(in crate::transport) fn ends_by_deadline(&self) -> bool {
+        self.limit.is_deadline()
+    }
+
     /// Polls for the response. `head` makes the request anew, without its body, if it must be sent again.
     pub(in crate::transport) fn poll_exchange(
         mut self: Pin<&mut Self>,
