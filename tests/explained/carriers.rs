@@ -143,11 +143,11 @@ async fn a_call_that_took_too_long_tells_where_it_went() {
     let limit = Duration::from_millis(10);
     let slow = |keys: &[&str]| BalanceLayer::new(fixed(keys), RoundRobin::new()).explained(1.0);
     let call = || Call::new(1_000).idempotent();
-    let once = FailoverLayer::new(Attempts::up_to(1).timeout(limit));
+    let once = FailoverLayer::new(Attempts::up_to(1).with_timeout(limit));
     let error = over!(slow(&["s:1"]), once).oneshot(call()).await.unwrap_err();
     assert_eq!(of_slow(&error).regime(), Regime::Normal);
 
-    let overall = FailoverLayer::new(Attempts::up_to(1).overall(limit));
+    let overall = FailoverLayer::new(Attempts::up_to(1).with_overall(limit));
     let error = over!(slow(&["s:1"]), overall).oneshot(call()).await.unwrap_err();
     assert_eq!(of_slow(&error).regime(), Regime::Normal);
 
@@ -156,7 +156,7 @@ async fn a_call_that_took_too_long_tells_where_it_went() {
     let error = over!(slow(&["s:1"]), any).oneshot(due).await.unwrap_err();
     assert_eq!(of_slow(&error).regime(), Regime::Normal);
 
-    let twice = FailoverLayer::new(Attempts::up_to(2).timeout(limit));
+    let twice = FailoverLayer::new(Attempts::up_to(2).with_timeout(limit));
     let error = over!(slow(&["s:1", "s:2"]), twice).oneshot(call()).await.unwrap_err();
     let regimes: Vec<_> =
         error.history().iter().map(|of| of.decision().expect("explained").regime()).collect();
@@ -165,7 +165,7 @@ async fn a_call_that_took_too_long_tells_where_it_went() {
 
     // Not explained, it tells nothing.
     let plain = BalanceLayer::new(fixed(&["s:1"]), RoundRobin::new());
-    let once = FailoverLayer::new(Attempts::up_to(1).timeout(limit));
+    let once = FailoverLayer::new(Attempts::up_to(1).with_timeout(limit));
     let error = over!(plain, once).oneshot(call()).await.unwrap_err();
     assert!(error.decision().is_none());
 }
@@ -174,7 +174,7 @@ async fn a_call_that_took_too_long_tells_where_it_went() {
 async fn a_call_that_waited_too_long_for_an_endpoint_tells_of_which() {
     let limit = Duration::from_millis(100);
     let stack = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(1).timeout(limit)))
+        .layer(FailoverLayer::new(Attempts::up_to(1).with_timeout(limit)))
         .layer(BalanceLayer::new(fixed(&["a:1", "b:1"]), RoundRobin::new()).explained(1.0))
         .service(connect_fn(|_: &Endpoint| Never));
     let error = stack.oneshot(Call::new(0)).await.unwrap_err();
@@ -207,7 +207,7 @@ impl Service<Call<u64>> for Never {
 #[tokio::test(start_paused = true)]
 async fn layers_between_failover_and_balancer_pass_it_on() {
     let limit = Duration::from_millis(10);
-    let above = || FailoverLayer::new(Attempts::up_to(1).timeout(limit));
+    let above = || FailoverLayer::new(Attempts::up_to(1).with_timeout(limit));
     let slow = || BalanceLayer::new(fixed(&["s:1"]), RoundRobin::new()).explained(1.0);
     let call = || Call::new(1_000).idempotent();
     let quota = || RateLimitLayer::new(Quota::per_second(1_000));
