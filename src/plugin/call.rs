@@ -105,8 +105,7 @@ impl<T> Call<T> {
         self
     }
 
-    /// Adds a header, or replaces the one of this name. The name keeps its case: [`headers`](Self::headers) finds
-    /// `x-tenant` by no other spelling.
+    /// Adds a header, or replaces the one of this name, whose case counts.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.context_mut().headers.insert(name.into(), value.into());
