@@ -115,8 +115,9 @@ async fn each_regime_is_told_by_responses_and_by_errors() {
         let further = explained(endpoints(&["a:1", "f:1"]), RoundRobin::new()).explained(1.0);
         until(over_http!(further, twice), Regime::Failover, fails).await.ok();
 
+        // The slow one first, also where both fail.
         let hedges = FailoverLayer::new(Attempts::up_to(2).hedge(Duration::from_millis(10)));
-        let slow = explained(endpoints(&["s:1", "a:1"]), RoundRobin::new()).explained(1.0);
+        let slow = explained(endpoints(&["s:1", "a:1"]), RoundRobin::starting_at(1)).explained(1.0);
         until(over_http!(slow, hedges), Regime::Hedge, fails).await.ok();
 
         let table = SessionTable::by_key(|_: &Request<()>| 7);
