@@ -222,7 +222,7 @@ async fn layers_between_failover_and_balancer_pass_it_on() {
     check!(refuses);
     check!(waits);
     check!(CircuitBreakerLayer::default());
-    check!(FallbackLayer::from_error(|error| Err::<Reply<String>, _>(error)));
+    check!(FallbackLayer::from_error(Err::<Reply<String>, Error>));
     check!(option_layer(Some(CircuitBreakerLayer::default())));
     check!(option_layer(None::<CircuitBreakerLayer>));
 }
