@@ -9,7 +9,7 @@ use std::{
 
 use tower_service::Service;
 
-use crate::member::Member;
+use crate::{decision::Decision, member::Member};
 
 /// A service that chooses one of several endpoints for each call.
 ///
@@ -145,6 +145,13 @@ pub trait Chosen {
 
     /// Whether the call was not handed to the endpoint's service yet.
     fn is_unsent(&self) -> bool;
+
+    /// Why the call went to that member, or waits for it, while it has no answer; `None` if the call is not
+    /// [explained](crate::balance::BalanceConfig::explain). Default: `None`. Pass it on, so that the error of an
+    /// attempt that takes too long tells it.
+    fn decision(&self) -> Option<Arc<Decision>> {
+        None
+    }
 }
 
 /// The members that a call has tried.
@@ -246,6 +253,13 @@ mod either {
             match self {
                 Self::Left { future } => future.is_unsent(),
                 Self::Right { future } => future.is_unsent(),
+            }
+        }
+
+        fn decision(&self) -> Option<Arc<Decision>> {
+            match self {
+                Self::Left { future } => future.decision(),
+                Self::Right { future } => future.decision(),
             }
         }
     }

@@ -826,6 +826,42 @@ plugins:
 }
 
 #[test]
+fn sessions_that_do_not_begin_and_what_they_leave_without_effect_are_notes() {
+    let plugin = |name: &str, balance: &str, rest: &str| {
+        format!("  {name}: {{transport: http, endpoint: 'http://a', balance: {balance}{rest}}}\n")
+    };
+    let hedge = ", failover: {hedge: {after: 50ms}}";
+    let off = ", failover: {enabled: false, hedge: {after: 50ms}}";
+    let text = "plugins:\n".to_owned()
+        + &plugin("a", "{sticky: {session_timeout: 1m, drain_timeout: 5s}}", "")
+        + &plugin("b", "{session_timeout: 1m}", "")
+        + &plugin("c", "{sticky_session: true, sticky: {enabled: false}}", "")
+        + &plugin("d", "{sticky: {enabled: true, session_timeout: 1m}, session_timeout: 2m}", "")
+        + &plugin("e", "{sticky: {key: {header: X-User}}}", hedge)
+        // Switched off in place, as Go writes it, or as it is meant.
+        + &plugin("f", "{sticky: {enabled: false, key: {header: X-User}}}", hedge)
+        + &plugin("g", "{sticky_session: false, session_timeout: 30m}", "")
+        + &plugin("h", "{sticky: {key: {header: X-User}, session_timeout: 1m}}", off)
+        + &plugin("i", "{sticky_session: true, session_timeout: 1m}", "");
+    let config = Config::from_str(&text, Format::Yaml).unwrap();
+    let notes = config.notes().iter().map(|of| (&*of.path, of.line.unwrap()));
+    assert_eq!(
+        notes.collect::<Vec<_>>(),
+        [
+            ("plugins.a.balance.sticky", 2),
+            ("plugins.b.balance.session_timeout", 3),
+            ("plugins.c.balance.sticky_session", 4),
+            ("plugins.d.balance.sticky.session_timeout", 5),
+            ("plugins.e.failover.hedge", 6),
+        ]
+    );
+    // Of what all plugins share, none says it.
+    let text = "defaults: {balance: {session_timeout: 1m}}\nplugins:\n".to_owned()
+        + "  a: {transport: http, endpoint: 'http://a'}\n";
+    assert!(Config::from_str(&text, Format::Yaml).unwrap().notes().is_empty());
+}
+
+#[test]
 fn a_client_that_trusts_every_certificate_is_refused_with_the_reason() {
     for key in ["insecure_skip_verify", "insecure_skip_tls_verify"] {
         let text = tax(&format!("  connection: {{{key}: true}}\n"), Format::Yaml);

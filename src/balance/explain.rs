@@ -12,6 +12,7 @@ use crate::{
 /// Notes of the choices for one call; `None` if it is not explained.
 pub(super) type Told = Option<Box<Choices>>;
 
+#[derive(Clone)]
 pub(super) struct Choices {
     strategy: &'static str,
     /// The last ones, no more than are listed, each with the circumstances. Those that were chosen have no reason yet.

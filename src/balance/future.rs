@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     choose::Chosen,
+    decision::Decision,
     error::{BoxError, Error},
     member::{Flight, Member},
     outcome::{Classify, ErrIsFailure},
@@ -193,6 +194,13 @@ where
     fn is_unsent(&self) -> bool {
         !matches!(self.state, State::Calling { .. })
             && !matches!(self.aside.as_deref(), Some(Aside::Marked { .. }))
+    }
+
+    fn decision(&self) -> Option<Arc<Decision>> {
+        match self.aside.as_deref()? {
+            Aside::Waiting(waiting) => waiting.decision(),
+            Aside::Marked { marks, .. } => marks.decision.clone(),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Why a call that waits is given up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{snapshot::Snapshot, strategy::Strategy, waiting::Waiting};
+use super::{explain::Choices, snapshot::Snapshot, strategy::Strategy, waiting::Waiting};
 use crate::{
+    decision::Decision,
     error::{Error, Kind},
     time::{self, Instant},
 };
@@ -46,9 +47,18 @@ impl<S, P: Strategy, Req> Waiting<S, P, Req> {
     }
 
     /// The same error, with why there was none to choose, if the call is explained.
-    pub(super) fn decided(&mut self, error: Error) -> Error {
-        let Some(told) = self.told.take() else { return error };
-        error.decided(self.set.snapshot.load().decide(*told, None, &self.tried, None))
+    pub(super) fn decided(&self, error: Error) -> Error {
+        match self.decision() {
+            Some(decision) => error.decided(decision),
+            None => error,
+        }
+    }
+
+    /// Why the call has gone to none, if it is explained.
+    #[cold]
+    pub(super) fn decision(&self) -> Option<Arc<Decision>> {
+        let told = Choices::clone(self.told.as_deref()?);
+        Some(self.set.snapshot.load().decide(told, None, &self.tried, None))
     }
 
     pub(super) fn with_cause(&mut self, error: Error) -> Error {

@@ -162,6 +162,7 @@ impl Attempts {
     /// assert!(fixed.validate().is_ok() && adaptive.validate().is_ok());
     /// ```
     #[must_use]
+    #[doc(alias = "with_hedge")]
     pub fn hedge(mut self, after: impl Into<Hedge>) -> Self {
         self.hedge = Some(after.into());
         self

@@ -29,6 +29,25 @@
 //! as [`MemoryRegistry`]: the [`Registration`] keeps it announced. A [`Provider`] is both in one, of one service, for
 //! programs that manage endpoints at run time.
 //!
+//! # Without a balancer
+//! The stream of [`Discover::discover`] has each set, and keeps a source running that watches something; a
+//! [`WatchHandle`] does not, and shows an old set once there is no stream and no balancer any more.
+//!
+//! ```
+//! use futures::StreamExt;
+//! use tower_upstream::discover::{Discover, Memory};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_upstream::Error> {
+//! let endpoints = Memory::new(["http://10.0.0.1:8080"])?;
+//! let mut sets = endpoints.discover();
+//! endpoints.insert("http://10.0.0.2:8080")?;
+//! while let Some(set) = sets.next().await {
+//!     println!("{} endpoints", set.len());
+//!     # break;
+//! }
+//! # Ok(()) }
+//! ```
+//!
 //! # Differences from tower's
 //! A `tower::discover::Discover` is a stream of changes, and of services that are made already. A
 //! [`Discover`] is a factory of streams of sets, and of endpoints: several balancers may share it, a

@@ -129,16 +129,35 @@ impl fmt::Debug for Error {
         let mut debug = f.debug_struct("Error");
         debug.field("kind", &self.kind()).field("code", &self.code());
         debug.field("refused", &self.is_refused()).field("unsent", &self.is_unsent());
-        debug.field("retry_after", &self.retry_after());
+        let retry_after = self.retry_after();
+        // What nothing is known of would hide the rest.
+        let mut some = |name, value: Option<&dyn fmt::Debug>| {
+            if let Some(value) = value {
+                debug.field(name, value);
+            }
+        };
+        some("retry_after", retry_after.as_ref().map(|of| of as _));
         if let Some(rest) = &self.rest {
-            debug.field("guard", &rest.guard).field("endpoint", &rest.endpoint);
-            debug.field("message", &rest.message).field("note", &rest.note);
-            debug.field("attempts", &rest.attempts).field("duration", &rest.duration);
+            some("guard", rest.guard.as_ref().map(|of| of as _));
+            some("endpoint", rest.endpoint.as_ref().map(|of| of as _));
+            some("message", rest.message.as_ref().map(|of| of as _));
+            some("note", rest.note.as_ref().map(|of| of as _));
+            some("attempts", Some(&rest.attempts).filter(|of| **of > 0).map(|of| of as _));
+            some("duration", rest.duration.as_ref().map(|of| of as _));
             let source = rest.source.as_ref();
-            let source = source.map(|source| text::shown(format_args!("{source:?}"), MAX_DEBUG));
-            debug.field("source", &source);
+            let source = source.map(|of| text::shown(format_args!("{of:?}"), MAX_DEBUG));
+            some("source", source.map(Verbatim).as_ref().map(|of| of as _));
         }
         debug.finish()
+    }
+}
+
+/// A text that is written as it is. Quoted, that of the cause of a cause would have more backslashes than words.
+struct Verbatim(String);
+
+impl fmt::Debug for Verbatim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -224,6 +243,17 @@ mod tests {
             "[RATELIMIT_1502] `tenant quota`: too many calls at once: [PLUGIN_1206] endpoint `a:1`: \
              after 3 attempts: plugin error"
         );
+    }
+
+    #[test]
+    fn the_debug_of_a_cause_of_a_cause_can_be_read_and_nothing_stands_for_nothing() {
+        let error = Error::failed(Kind::Connection).caused_by(io::Error::other("a \"b\""));
+        let error = Error::failed(Kind::Unavailable).caused_by(error).at_endpoint(&"a:1".into());
+        let said = format!("{error:?}");
+        let cause = "source: Error { kind: Connection, code: PLUGIN_1205, refused: false, unsent: false, \
+                     source: Custom { kind: Other, error: \"a \\\"b\\\"\" } }";
+        assert!(said.contains(cause), "{said}");
+        assert!(!said.contains("None") && !said.contains("attempts"), "{said}");
     }
 
     #[test]

@@ -202,7 +202,11 @@ impl Error {
     /// Returns why the call went to the endpoint that failed, or to none, if the balancer
     /// [explains](crate::balance::BalanceConfig::explain) it; of several attempts, that of the last.
     pub fn decision(&self) -> Option<&Decision> {
-        self.rest.as_ref()?.decision.as_deref()
+        self.shared_decision().map(|decision| &**decision)
+    }
+
+    pub(crate) fn shared_decision(&self) -> Option<&Arc<Decision>> {
+        self.rest.as_ref()?.decision.as_ref()
     }
 
     /// What happened, without where and why.

@@ -97,7 +97,7 @@ impl Kind {
     /// What it means, in words.
     pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::NoEndpoints => "no endpoints: discovery reports none for this upstream",
+            Self::NoEndpoints => "no endpoints: discovery has found none for this upstream",
             Self::AllEndpointsDown => "all endpoints are down",
             Self::CircuitOpen => "circuit breaker is open",
             Self::RateLimited => "rate limit exceeded",

@@ -28,6 +28,10 @@ pub(super) enum Late<T> {
 fn late(inner: &impl Chosen, message: String) -> Error {
     let error = if inner.is_unsent() { Error::not_sent } else { Error::failed };
     let error = error(Kind::Timeout).message(message);
+    let error = match inner.decision() {
+        Some(decision) => error.decided(decision),
+        None => error,
+    };
     match inner.chosen() {
         Some(member) => error.at_endpoint(member.shared_key()),
         None => error,

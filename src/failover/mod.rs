@@ -56,7 +56,8 @@
 //!   beside the other attempt. If it fails, another may follow after the same time.
 //! * The balancer decides whether there is an endpoint that is worth it
 //!   ([`call_hedging`](crate::choose::Choose::call_hedging)): one of the same tier that is healthy, ready and not
-//!   tried. A set of one is never hedged, nor is [`PickFirst`](crate::balance::PickFirst).
+//!   tried. A set of one is never hedged, nor is one of [`PickFirst`](crate::balance::PickFirst), or with
+//!   [sessions](crate::session).
 //! * The attempt that loses is dropped, and counts as cancelled. Of two attempts in flight, one that fails does
 //!   not end the call, unless the other would end the same: a mistake of the caller, or an answer that must not
 //!   be asked for again.

@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 use super::Substitute;
 use crate::{
     choose::Chosen,
+    decision::Decision,
     error::{BoxError, Error, Fault, Kind},
     member::Member,
     outcome::{Classify, fault},
@@ -141,6 +142,13 @@ where
         match &self.state {
             State::Calling { inner } => inner.is_unsent(),
             State::Substituting { .. } => false,
+        }
+    }
+
+    fn decision(&self) -> Option<Arc<Decision>> {
+        match &self.state {
+            State::Calling { inner } => inner.decision(),
+            State::Substituting { .. } => None,
         }
     }
 }

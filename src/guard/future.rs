@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     choose::Chosen,
+    decision::Decision,
     error::{BoxError, Error},
     member::Member,
 };
@@ -162,6 +163,13 @@ impl<F: Chosen, H> Chosen for ResponseFuture<F, H> {
         match &self.state {
             State::Called { inner } => inner.is_unsent(),
             State::Refused { .. } => true,
+        }
+    }
+
+    fn decision(&self) -> Option<Arc<Decision>> {
+        match &self.state {
+            State::Called { inner } => inner.decision(),
+            State::Refused { .. } => None,
         }
     }
 }

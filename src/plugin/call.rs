@@ -105,7 +105,7 @@ impl<T> Call<T> {
         self
     }
 
-    /// Adds a header, or replaces it.
+    /// Adds a header, or replaces the one of this name, whose case counts.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.context_mut().headers.insert(name.into(), value.into());
@@ -222,7 +222,7 @@ impl<T> Call<T> {
         self.timeout().map_or(limit, |timeout| timeout.min(limit))
     }
 
-    /// Returns the headers, sorted by name.
+    /// Returns the headers, sorted by name, in the case that each was written in.
     pub fn headers(&self) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         self.context.as_ref().map_or(&NONE, |context| &context.headers)

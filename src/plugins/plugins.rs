@@ -284,7 +284,8 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         refusal(Code::PLUGIN_1201, format!("there is no plugin `{shown}`{hint}"))
     }
 
-    /// Refuses all calls from now on. Calls that are in flight end.
+    /// Refuses all calls from now on, at once. Calls that are in flight end, which this does not wait for: in a server,
+    /// call it after the graceful shutdown of the server has returned, since its requests have ended by then.
     pub fn shutdown(&self) {
         self.program.shut_down();
     }

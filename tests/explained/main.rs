@@ -2,6 +2,8 @@
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+#[cfg(all(feature = "http", feature = "tower"))]
+mod carriers;
 mod truth;
 
 use std::{sync::Arc, time::Duration};

@@ -53,6 +53,19 @@ async fn cookies_of_the_endpoint_stay_and_no_shared_cache_keeps_ours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_said_to_a_delivery_network_before_there_was_a_standard_keeps_ours_out_as_well() {
+    let mut proxy = Proxy::of(&[NEW]);
+    for field in ["surrogate-control", "edge-control"] {
+        let request = Request::get("/").header(format!("answer-{field}"), "max-age=600");
+        let response = proxy.respond(request).await;
+        assert_eq!(all(&response, field), ["max-age=600", "no-store, private"]);
+        assert_eq!(all(&response, CACHE_CONTROL.as_str()), ["private"]);
+    }
+    let response = proxy.respond(Request::get("/").header("answer-x-control", "a")).await;
+    assert_eq!(all(&response, "x-control"), ["a"], "a field of its own");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_response_without_a_word_for_caches_gets_one() {
     let mut proxy = Proxy::of(&[NEW]);
     let response = proxy.respond(Request::get("/")).await;

@@ -6,7 +6,7 @@ use super::checked::Checked;
 use crate::{
     auth::leads_privately,
     config::{
-        model::{PluginConfig, Sections},
+        model::{PluginConfig, Sections, StickySection},
         nearest::did_you_mean,
     },
     endpoint::Endpoint,
@@ -26,8 +26,9 @@ pub(crate) fn doubt_level(level: &str, notes: &mut Checked<'_>) {
     }
 }
 
-/// What is said of a plugin over HTTP or gRPC: factories of a program may do as they like.
+/// What is said of a plugin, and most of it over HTTP or gRPC: factories of a program may do as they like.
 pub(crate) fn doubt_plugin(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
+    doubt_sessions(plugin, defaults, notes);
     if matches!(&*plugin.transport, "http" | "https" | "grpc" | "grpc-tls") {
         doubt_credentials(plugin, defaults, notes);
         doubt_weights(plugin, defaults, notes);
@@ -79,5 +80,43 @@ fn doubt_weights(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked
         let message = format!("no endpoint of this plugin has the key `{}`", Quoted(weighted));
         let help = did_you_mean(weighted, &keys);
         notes.wrong_helped("balance.weights", Code::CONFIG_1703, message, help);
+    }
+}
+
+/// What is said of sessions and has no effect, or keeps something else from having one.
+fn doubt_sessions(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
+    let balance = plugin.balance.as_ref().unwrap_or(&defaults.balance);
+    let failover = plugin.failover.as_ref().unwrap_or(&defaults.failover);
+    let is_own = *balance != defaults.balance || *failover != defaults.failover;
+    // Of what all plugins share, each would say the same.
+    if !is_own {
+        return;
+    }
+    let writes = |key: &str| notes.at.writes(key);
+    let sticky = &balance.sticky;
+    let settings = StickySection { enabled: None, ..sticky.clone() };
+    let (has_settings, is_set) = (settings != StickySection::default(), sticky.enabled.is_some());
+    let mut told = Vec::new();
+    if balance.sessions().is_some() {
+        if failover.enabled && failover.hedge.is_some() {
+            let why = "no call is hedged, since the second endpoint would not have its session";
+            told.push(("failover.hedge", why, "leave out `hedge`, or `balance.sticky`"));
+        }
+        if writes("balance.session_timeout") && writes("balance.sticky.session_timeout") {
+            let why = "this has no effect, since `session_timeout` beside `sticky` says it, too";
+            told.push(("balance.sticky.session_timeout", why, "leave out one of them"));
+        }
+    } else if balance.sticky_session {
+        let why = "this has no effect, since `sticky.enabled` is false";
+        told.push(("balance.sticky_session", why, "leave out one of them"));
+    } else if has_settings && !is_set {
+        let why = "there are no sessions, since this names no `key` and is not enabled";
+        told.push(("balance.sticky", why, "add `enabled: true`, or the `key` of a session"));
+    } else if writes("balance.session_timeout") && !writes("balance.sticky_session") && !is_set {
+        let why = "this has no effect, since there are no sessions";
+        told.push(("balance.session_timeout", why, "add `sticky_session: true`"));
+    }
+    for (key, why, help) in told {
+        notes.wrong_helped(key, Code::CONFIG_1703, why, help.to_owned());
     }
 }

@@ -116,8 +116,8 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
                 TRANSPORTS.into_iter().chain(transports.iter().map(String::as_str)).collect();
             let shown = Quoted(other);
             let message = format!("there is no transport `{shown}`, but `{}`", known.join("`, `"));
-            let own =
-                "a transport of your own needs `Plugins::register_factory` before the file is read";
+            let own = "a transport of your own needs `Plugins::register_factory` before `Plugins::apply_file`, or, to read a \
+                 `Config` alone, `ReadOptions::with_transports`";
             let help = did_you_mean(other, &known).unwrap_or_else(|| own.to_owned());
             checked.wrong_helped("transport", Code::PLUGIN_1008, message, help);
         }

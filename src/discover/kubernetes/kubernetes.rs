@@ -50,6 +50,28 @@ use crate::error::{Error, Kind};
 /// Kubernetes of version 1.21 or later, and a role that may `get`, `list` and `watch` `endpointslices` of the API
 /// group `discovery.k8s.io`; for Services of the type `ExternalName` also `get` `services`.
 ///
+/// # Zones
+/// A balancer ignores the zones of endpoints and their hints unless it is told the zone of this program, which is the
+/// label `topology.kubernetes.io/zone` of the node of its pod. Hints come from a Service with
+/// `trafficDistribution`, or topology-aware routing; without them, `force_local_zone` keeps all calls in the zone while
+/// it has as many endpoints:
+///
+/// ```
+/// use tower_upstream::{
+///     BalanceLayer, LeastRequest, balance::{BalanceConfig, LocalityMode, ZoneAware},
+///     discover::{Kubernetes, KubernetesConfig},
+/// };
+///
+/// # fn layer() -> Result<(), Box<dyn std::error::Error>> {
+/// let near = ZoneAware::from(std::env::var("ZONE")?).with_force_local_zone(2);
+/// let config = BalanceConfig::default().with_locality(LocalityMode::ZoneAware(near));
+/// let kubernetes = Kubernetes::new(KubernetesConfig::default())?;
+/// let layer = BalanceLayer::with_config(kubernetes.service("tax")?, LeastRequest::new(), config);
+/// # let _ = layer;
+/// # Ok(()) }
+/// # let _ = layer;
+/// ```
+///
 /// # Differences from kube
 /// This is a client for two requests, list and watch, not one for all of Kubernetes: it brings no type of
 /// `k8s-openapi`, of which a program has to choose one version for all its parts. Proxies (`proxy-url`) and HTTP/2

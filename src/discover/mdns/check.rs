@@ -29,6 +29,9 @@ pub(super) fn listens() -> Check {
 /// Checks `endpoint`, for a limited time.
 pub(super) async fn run(check: Check, endpoint: Arc<Endpoint>) -> (Arc<Endpoint>, bool) {
     let passed = timeout(LIMIT, check(endpoint.clone())).await.unwrap_or(false);
+    if !passed {
+        tracing::debug!(key = endpoint.key(), "an instance is not used: its check has failed");
+    }
     (endpoint, passed)
 }
 

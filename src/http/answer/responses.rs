@@ -6,6 +6,7 @@ use http::{
 };
 
 use crate::{
+    decision::Explain,
     error::{Code, Error, Kind},
     wire::{self, GRPC_MESSAGE, GRPC_PUSHBACK, GRPC_STATUS},
 };
@@ -24,7 +25,8 @@ impl Error {
     /// | 500 | a config that cannot work |
     ///
     /// `Retry-After` is rounded up to seconds; it is left out if the time is not known. The body is the
-    /// code and its meaning: names of guards and endpoints, messages and sources do not leave the program.
+    /// code and its meaning: names of guards and endpoints, messages and sources do not leave the program. The
+    /// [`decision`](Self::decision) of a call that is explained is an extension of the response, an `Arc<Decision>`.
     ///
     /// ```
     /// use tower_upstream::Endpoint;
@@ -46,7 +48,15 @@ impl Error {
         if let Some(wait) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, wire::retry_after_value(wait));
         }
+        self.explain(&mut response);
         response
+    }
+
+    /// What the error knows of where the call went, the response knows as well.
+    fn explain<B>(&self, response: &mut Response<B>) {
+        if let Some(decision) = self.shared_decision() {
+            response.explain(decision.clone());
+        }
     }
 
     /// What every client may know.
@@ -119,6 +129,7 @@ pub(super) fn over_grpc<B>(
     if let Some(wait) = error.retry_after() {
         headers.insert(GRPC_PUSHBACK, wire::pushback_value(wait));
     }
+    error.explain(&mut response);
     response
 }
 

@@ -52,12 +52,23 @@ where
 }
 
 /// A shared cache would give the session of one client to all others. What is said to certain caches comes before what
-/// is said to all of them (RFC 9213).
+/// is said to all of them (RFC 9213), also in the fields that are older than that.
 fn keep_private(headers: &mut HeaderMap) {
-    let is_for_some = |name: &&HeaderName| name.as_str().ends_with("-cache-control");
-    let for_some: Vec<_> = headers.keys().filter(is_for_some).cloned().collect();
-    for name in for_some.into_iter().chain([CACHE_CONTROL]) {
-        headers.append(name, HeaderValue::from_static("private"));
+    let for_some: Vec<_> =
+        headers.keys().filter_map(|name| Some((name.clone(), forbids(name)?))).collect();
+    for (name, forbids) in for_some.into_iter().chain([(CACHE_CONTROL, PRIVATE)]) {
+        headers.append(name, HeaderValue::from_static(forbids));
+    }
+}
+
+const PRIVATE: &str = "private";
+
+/// What keeps an answer out of those caches that go by the field of this name; `None` of any other field.
+fn forbids(name: &HeaderName) -> Option<&'static str> {
+    match name.as_str() {
+        // Of content delivery networks, by the Edge Architecture, which knows no `private`.
+        "surrogate-control" | "edge-control" => Some("no-store, private"),
+        name => name.ends_with("-cache-control").then_some(PRIVATE),
     }
 }
 

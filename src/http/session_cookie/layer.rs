@@ -31,7 +31,8 @@ use crate::{
 /// its path. Nothing is kept in this process, so sessions survive a restart, and several proxies with the same secret
 /// share them. A response that sets the cookie gets `Cache-Control: private` as well, so that no shared cache gives
 /// the session of one client to others; and so does each field for certain caches that it has, such as
-/// `CDN-Cache-Control`.
+/// `CDN-Cache-Control` or `Surrogate-Control`. A cache of answers in this process, such as
+/// [`fallback::Cached`](crate::fallback::Cached), belongs below this layer.
 ///
 /// *Several groups of endpoints.* On one host, each needs a name or a path of its own: with the same, each group
 /// replaces the cookie of the others. So does each of two proxies of which one calls the other. A client can send its

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     choose::Chosen,
+    decision::Decision,
     error::{BoxError, Error, Kind},
     guard::{Hold, Later, ResponseFuture},
     member::Member,
@@ -305,6 +306,13 @@ impl<S, Req, F: Chosen, H> Chosen for WaitFuture<S, Req, F, H> {
         match &self.state {
             State::Settled { response } => response.is_unsent(),
             State::Waits { .. } => true,
+        }
+    }
+
+    fn decision(&self) -> Option<Arc<Decision>> {
+        match &self.state {
+            State::Settled { response } => response.decision(),
+            State::Waits { .. } => None,
         }
     }
 }

@@ -121,10 +121,12 @@ impl<K> ConsistentHash<K> {
         self
     }
 
-    /// Sets how fast an endpoint that joins gets its keys. Default: within 30 s, with the exponent 2.5.
+    /// Sets how fast an endpoint that joins gets its keys; `None` is at once, as a window of 0. Default: within 30 s,
+    /// with the exponent 2.5.
     #[must_use]
-    pub fn with_fade_in(mut self, fade_in: FadeIn) -> Self {
-        self.fade_in = fade_in;
+    pub fn with_fade_in(mut self, fade_in: impl Into<Option<FadeIn>>) -> Self {
+        let at_once = || FadeIn { window: Duration::ZERO, ..FadeIn::default() };
+        self.fade_in = fade_in.into().unwrap_or_else(at_once);
         self
     }
 }
