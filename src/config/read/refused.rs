@@ -63,10 +63,18 @@ impl de::Error for Refused {
         let found = match found {
             Unexpected::Unsigned(value) => format!("{value}"),
             Unexpected::Signed(value) => format!("{value}"),
+            // As one would write it.
+            Unexpected::Float(value) if value.abs() >= 1e21 => format!("{value:e}"),
             Unexpected::Float(value) => format!("{value}"),
             found => kind(found).to_owned(),
         };
         Self::new(format!("expected {}, found {found}", in_range(expected)), Why::Other)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        let said = expected.to_string();
+        let said = said.strip_prefix("a tuple of size ").unwrap_or(&said);
+        Self::new(format!("expected a list of {said}, found one of {length}"), Why::Other)
     }
 
     fn unknown_variant(given: &str, choices: &'static [&'static str]) -> Self {
@@ -100,6 +108,9 @@ fn wanted(expected: &dyn Expected) -> String {
         "a boolean" => "`true` or `false`",
         "a string" => "a text",
         "a sequence" => "a list",
+        // Names of types, which mean nothing in a file.
+        of if of.starts_with("struct ") => "an object with settings",
+        "enum" => "one key with its settings",
         _ => return said,
     };
     words.to_owned()
