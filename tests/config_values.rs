@@ -436,10 +436,7 @@ fn no_mistake_has_words_of_a_programmer() {
             r#""priority": 99999999999999999999"#,
             "expected a whole number, found 100000000000000000000",
         ),
-        (
-            r#""rate_limit": {"burst": 1e30}"#,
-            "a whole number from 0 to 4294967295, found 1e30",
-        ),
+        (r#""rate_limit": {"burst": 1e30}"#, "a whole number from 0 to 4294967295, found 1e30"),
     ] {
         let text = with(members);
         let error = wrong(&text, Format::Json);

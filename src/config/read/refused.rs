@@ -72,9 +72,7 @@ impl de::Error for Refused {
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        let said = expected.to_string();
-        let said = said.strip_prefix("a tuple of size ").unwrap_or(&said);
-        Self::new(format!("expected a list of {said}, found one of {length}"), Why::Other)
+        Self::new(format!("expected {}, found one of {length}", wanted(expected)), Why::Other)
     }
 
     fn unknown_variant(given: &str, choices: &'static [&'static str]) -> Self {
@@ -101,6 +99,9 @@ impl de::Error for Refused {
 /// What a type expects: those of Rust in the words of a config file.
 fn wanted(expected: &dyn Expected) -> String {
     let said = expected.to_string();
+    if let Some(length) = said.strip_prefix("a tuple of size ") {
+        return format!("a list of {length}");
+    }
     let words = match &*said {
         "u8" | "u16" | "u32" | "u64" | "usize" | "nonzero u32" => "a whole number, not negative",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
