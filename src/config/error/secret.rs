@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_section_of_secrets_is_none_of_them() {
-        let plugin = Path::Root.key("plugins").index(0);
+        let plugins = Path::Root.key("plugins");
+        let plugin = plugins.index(0);
         for section in ["auth", "headers", "env", "options.environment", "auth.headers"] {
             let is = |path: &Path<'_>| is_secrets(path);
             let found = match section.split_once('.') {
