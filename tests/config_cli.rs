@@ -59,7 +59,7 @@ fn files_are_checked() {
     fs::remove_dir_all(&directory).unwrap();
 }
 
-fn piped(arguments: &[&str], input: &str) -> Output {
+fn piped(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_upstream"))
         .args(arguments)
         .stdin(Stdio::piped())
@@ -67,7 +67,7 @@ fn piped(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_ref()).unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -93,6 +93,68 @@ fn a_text_from_the_standard_input_is_checked_with_what_the_program_has() {
 }
 
 #[test]
+fn the_standard_input_is_read_as_a_file_is() {
+    for (bytes, said) in [
+        (&b"plugins: \xff"[..], "-: [CONFIG_1702] the file is not UTF-8, from line 1 on"),
+        (b"\xff\xfep\0", "it is UTF-16: save it as UTF-8"),
+        (b"", "-: [CONFIG_1706] the file has no content"),
+        (b"plugins: {a: {transport: htp}}", "-:1:26: [PLUGIN_1008] plugins.a.transport: "),
+        (&vec![b'#'; (10 << 20) + 1], "-: [CONFIG_1706] the file is longer than 10 MiB"),
+    ] {
+        let output = piped(&["check", "-"], bytes);
+        assert_eq!(output.status.code(), Some(1), "{said}: {output:?}");
+        assert!(text(&output.stdout).contains(said), "{said}: {output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_is_no_success() {
+    for arguments in [&["sample"][..], &["schema"], &["--help"], &["check", "-"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut upstream = Command::new(env!("CARGO_BIN_EXE_upstream"));
+        upstream.args(arguments).stdin(Stdio::null()).stdout(full);
+        let output = upstream.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains("cannot be written"), "{output:?}");
+    }
+    // A reader that has seen enough.
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    drop(reader);
+    let mut upstream = Command::new(env!("CARGO_BIN_EXE_upstream"));
+    let status = upstream.arg("schema").stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_may_have_any_name() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let directory = directory("names");
+    let check = |name: &[u8], option: &str| {
+        let mut upstream = Command::new(env!("CARGO_BIN_EXE_upstream"));
+        upstream.args(["check", option]).arg(directory.join(OsStr::from_bytes(name)));
+        upstream.output().unwrap()
+    };
+    let good = "plugins: {a: {transport: http, endpoint: 'http://a'}}\n";
+    for name in [&b"latin-\xe9.yaml"[..], b"a b.yaml", "ü.yaml".as_bytes(), b"-.yaml"] {
+        // Not every file system has them.
+        if fs::write(directory.join(OsStr::from_bytes(name)), good).is_ok() {
+            assert_eq!(check(name, "--json").status.code(), Some(0), "{name:?}");
+        }
+    }
+    let output = check(b"none-\xe9.yaml", "--json");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["mistakes"][0]["code"], "CONFIG_1701", "{told}");
+    // What a terminal would obey is shown.
+    let output = check(b"a\x1b[31m.yaml", "--");
+    assert!(text(&output.stdout).contains("a\\u{1b}[31m.yaml: [CONFIG_1705]"), "{output:?}");
+    fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
 fn an_option_that_there_is_not_is_no_file() {
     for (arguments, said) in [
         (&["check", "--nonsense", "a.yaml"][..], "there is no option `--nonsense`"),
@@ -101,6 +163,8 @@ fn an_option_that_there_is_not_is_no_file() {
         (&["check", "--transport"], "`--transport` needs a value"),
         (&["check", "--format", "ini", "-"], "[CONFIG_1702]"),
         (&["--nonsense"], "`--nonsense` is not understood here"),
+        (&["sample", "json", "more"], "`more` is not understood here"),
+        (&["schema", "more"], "`more` is not understood here"),
         (&[], "it is not said what to do"),
     ] {
         let output = upstream(arguments);

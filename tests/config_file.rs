@@ -751,7 +751,8 @@ fn a_secret_may_be_in_a_file() {
     assert_eq!(token("longest"), "x".repeat(64 << 10).into());
     std::fs::write(path("longer"), "x".repeat((64 << 10) + 1)).unwrap();
     std::fs::write(path("latin"), b"s3cret\xff").unwrap();
-    for name in ["longer", "latin", "none", ""] {
+    std::fs::write(path("empty"), "\r\n").unwrap();
+    for name in ["longer", "latin", "empty", "none", ""] {
         let error = read(name).unwrap_err();
         let (code, at, line, _) = told(&error)[0];
         assert_eq!((code, at, line), ("CONFIG_1706", "plugins[0].env.TOKEN", 5), "{error}");
@@ -761,6 +762,11 @@ fn a_secret_may_be_in_a_file() {
     {
         std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
         assert_eq!(told(&read("zero").unwrap_err())[0].0, "CONFIG_1706");
+        // What waits for a writer when it is opened.
+        let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(made.success());
+        let error = read("pipe").unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
     }
     // The same of what is no secret is a mistake, and its file is not read.
     let endpoint =
@@ -768,6 +774,167 @@ fn a_secret_may_be_in_a_file() {
     let error = wrong(&endpoint, Format::Yaml);
     assert!(error.to_string().contains("found a map"), "{error}");
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_section_of_secrets_may_have_one_that_is_called_file_or_env() {
+    let read = |members: &str| {
+        let file = tax(members, Format::Yaml);
+        Config::from_str(&file, Format::Yaml).unwrap_or_else(|error| panic!("{members}: {error}"))
+    };
+    for name in ["env", "file"] {
+        let config = read(&format!("  env: {{{name}: here}}\n"));
+        assert_eq!(config.plugins[0].env[name], "here".into());
+        let config = read(&format!("  auth: {{method: custom, headers: {{{name}: here}}}}\n"));
+        assert_eq!(config.plugins[0].auth.as_ref().unwrap().headers[name], "here".into());
+    }
+    // Below such a name there may be one.
+    let set = read("  env: {AUTH: {env: PATH}, env: {env: PATH}}\n");
+    let path = std::env::var("PATH").unwrap();
+    assert_eq!(set.plugins[0].env["AUTH"], path.as_str().into());
+    assert_eq!(set.plugins[0].env["env"], path.as_str().into());
+    // And `auth` has neither.
+    let error = wrong(&tax("  auth: {file: /etc/hostname}\n", Format::Yaml), Format::Yaml);
+    assert_eq!(told(&error), [("CONFIG_1703", "plugins[0].auth.file", 5, 10)], "{error}");
+}
+
+#[test]
+fn the_name_of_a_plugin_makes_no_secret_of_what_it_says() {
+    for name in ["auth", "token-exchange", "env", "credentials"] {
+        let plugin = |members: &str| {
+            format!("plugins:\n  {name}: {{transport: https, endpoint: 'https://a', {members}}}\n")
+        };
+        let text = plugin("labels: {env: prod}");
+        let config =
+            Config::from_str(&text, Format::Yaml).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(config.plugins[0].labels["env"], "prod", "{name}");
+        let error =
+            wrong(&plugin("timeout: soon, auth: {method: bearer, token: s3cret}"), Format::Yaml);
+        let shown = error.to_string();
+        assert!(shown.contains("timeout: soon") && !shown.contains("s3cret"), "{shown}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_list_is_told_at_its_own_item() {
+    // What is read of a list is shorter than what is written.
+    let text = "plugins:\n- name: a\n  transport: https\n  endpoints:\n  - ~\n  - 5\n  - https://a\n  \
+                - {address: 'https://b', health_check: {interval: 1ms}}\n  - https://a\n";
+    let error = wrong(text, Format::Yaml);
+    let told: Vec<_> = told(&error).into_iter().map(|(_, path, line, _)| (path, line)).collect();
+    let expected = [
+        ("plugins[0].endpoints[1]", 6),
+        ("plugins[0].endpoints[3].health_check.interval", 8),
+        ("plugins[0].endpoints[4]", 9),
+    ];
+    assert_eq!(told, expected, "{error}");
+    let error = wrong(&tax("  env: [A=1, B, C=2]\n", Format::Yaml), Format::Yaml);
+    assert!(error.to_string().contains("[1] is not of the form `NAME=value`"), "{error}");
+}
+
+#[test]
+fn an_address_that_no_transport_reaches_is_a_mistake() {
+    let plugin = |transport: &str, address: &str| {
+        format!("plugins: {{a: {{transport: {transport}, endpoints: ['{address}']}}}}\n")
+    };
+    for (transport, address) in [
+        ("http", "ftp://a"),
+        ("https", "htps://a"),
+        ("grpc", "dns://a:1"),
+        ("grpc-tls", "xds://a"),
+        ("unix", "ws://a"),
+        ("exec", "file:///a"),
+    ] {
+        let error = wrong(&plugin(transport, address), Format::Yaml);
+        assert_eq!(error.mistakes()[0].path, "plugins.a.endpoints[0]", "{error}");
+        assert!(error.to_string().contains("no transport reaches"), "{error}");
+    }
+    assert!(wrong(&plugin("https", "htps://a"), Format::Yaml).to_string().contains("`https`?"));
+    for (transport, address) in [
+        ("http", "http+unix://%2Frun%2Fa"),
+        ("grpc", "grpc+unix://%2Frun%2Fa"),
+        ("http", "HTTP://a"),
+        ("unix", "tcp://127.0.0.1:1"),
+        ("unix", "127.0.0.1:1"),
+        ("grpc", "a:50051"),
+        ("grpc-tls", "grpcs://a:1"),
+        ("https", "exec:/a"),
+    ] {
+        let text = plugin(transport, address);
+        Config::from_str(&text, Format::Yaml).unwrap_or_else(|error| panic!("{error}"));
+    }
+    // A factory of the program's own may know others.
+    let options = ReadOptions::default().with_transports(["own"]);
+    Config::from_str_with(&plugin("own", "s3://a"), Format::Yaml, &options).unwrap();
+}
+
+#[test]
+fn decisions_that_are_written_nowhere_are_noted() {
+    let notes = |audit: &str| {
+        let text = format!("security: {{enabled: true, {audit}}}\n{}", tax("", Format::Yaml));
+        let config = Config::from_str(&text, Format::Yaml).unwrap();
+        config.notes().iter().map(|of| of.path.clone()).collect::<Vec<_>>()
+    };
+    for audit in ["audit: {enabled: true}", "auditconfig: {enabled: true, auditfile: ''}"] {
+        assert_eq!(notes(audit), ["security.audit.enabled"], "{audit}");
+    }
+    for audit in ["audit: {enabled: true, audit_file: /a}", "audit: {enabled: false}", "audit: {}"]
+    {
+        assert_eq!(notes(audit), [""; 0], "{audit}");
+    }
+}
+
+#[test]
+fn credentials_without_a_method_are_noted() {
+    for (members, method) in [
+        ("token: s3cret", Some("bearer")),
+        ("api_key: s3cret", Some("api-key")),
+        ("username: u, password: s3cret", Some("basic")),
+        ("headers: {X-Key: s3cret}", Some("custom")),
+        ("method: none, token: s3cret", None),
+        ("method: '', token: s3cret", Some("bearer")),
+        ("method: '${NOTHING}', token: s3cret", Some("bearer")),
+        ("method: bearer, token: s3cret", None),
+        ("ca_file: /ca.pem", None),
+    ] {
+        let text = tax(&format!("  auth: {{{members}}}\n"), Format::Yaml);
+        let config = Config::from_str(&text, Format::Yaml).unwrap();
+        let said: String = config.notes().iter().map(ToString::to_string).collect();
+        match method {
+            Some(method) => assert!(said.contains(&format!("`method: {method}`")), "{said}"),
+            None => assert_eq!(said, "", "{members}"),
+        }
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_advised_for_credentials_can_be_written() {
+    for (name, advised) in [
+        ("tax", "${TAX_TOKEN}"),
+        ("tax-v2.eu", "${TAXV2EU_TOKEN}"),
+        ("2nd", "${PLUGIN_2ND_TOKEN}"),
+        ("税", "${TOKEN}"),
+    ] {
+        let text = format!(
+            "plugins: {{'{name}': {{transport: https, endpoint: 'https://a', auth: {{method: bearer}}}}}}"
+        );
+        let error = wrong(&text, Format::Yaml);
+        assert!(error.to_string().contains(advised), "{error}");
+        assert!(
+            tower_upstream::config::env::expand(advised, &EnvOptions::default())
+                .unwrap()
+                .is_empty()
+        );
+    }
+    let error = wrong(
+        &tax("  auth: {method: basic, username: 'a:b', password: c}\n", Format::Yaml),
+        Format::Yaml,
+    );
+    assert!(
+        error.to_string().contains("holds a colon") && !error.to_string().contains("write it"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -912,6 +1079,18 @@ fn the_environment_is_in_values_only() {
     let error = Config::from_str_with(text, Format::Yaml, &strict).unwrap_err();
     assert_eq!(told(&error), [("CONFIG_1703", "plugins.tax.labels.none", 9, 37)], "{error}");
     assert!(error.to_string().contains("`NOTHING`"));
+    // And once, whatever is asked for there.
+    let text = crate::tax(
+        "  timeout: '${A}'\n  enabled: '${B}'\n  retry: {attempts: '${C}'}\n  args: ['${D}']\n",
+        Format::Yaml,
+    );
+    let error = Config::from_str_with(&text, Format::Yaml, &strict).unwrap_err();
+    let paths: Vec<_> = told(&error).into_iter().map(|(_, path, ..)| path).collect();
+    assert_eq!(
+        paths,
+        ["timeout", "enabled", "retry.attempts", "args[0]"].map(|of| format!("plugins[0].{of}")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -141,6 +141,98 @@ fn a_section_of_zeros_is_absent_only_if_go_may_have_written_it() {
 }
 
 #[test]
+fn a_zero_that_go_writes_among_others_is_not_set() {
+    // As Go writes what a program sets in part.
+    let sections = [
+        (
+            "retry",
+            r#"{"max_retries": 5, "initial_interval": 0, "max_interval": 0, "multiplier": 0, "random_jitter": true}"#,
+            1,
+        ),
+        (
+            "circuit_breaker",
+            r#"{"enabled": true, "failure_threshold": 9, "recovery_timeout": 0, "min_request_threshold": 0, "success_threshold": 0}"#,
+            2,
+        ),
+        (
+            "health_check",
+            r#"{"enabled": true, "interval": 0, "timeout": 0, "failure_limit": 0}"#,
+            3,
+        ),
+        (
+            "connection",
+            r#"{"max_connections": 7, "max_idle_connections": 0, "idle_timeout": 0, "connection_timeout": 0, "request_timeout": 0, "keep_alive": true, "disable_compression": false}"#,
+            3,
+        ),
+        (
+            "rate_limit",
+            r#"{"enabled": true, "requests_per_second": 5, "burst_size": 9, "time_window": 0}"#,
+            1,
+        ),
+    ];
+    for (section, written, unset) in sections {
+        let plugin = r#"{"name": "a", "transport": "http", "endpoint": "http://a""#;
+        let in_plugin = format!(r#"{{"plugins": [{plugin}, "{section}": {written}}}]}}"#);
+        let in_default = format!(r#"{{"default_{section}": {written}, "plugins": [{plugin}}}]}}"#);
+        for (text, path) in [
+            (&in_plugin, format!("plugins[0].{section}")),
+            (&in_default, format!("default_{section}")),
+        ] {
+            let config = Config::from_str(text, Format::Json).unwrap_or_else(|e| panic!("{e}"));
+            let notes = config.notes();
+            assert_eq!(notes.len(), unset, "{text}: {notes:?}");
+            assert!(notes.iter().all(|note| note.path.starts_with(&path)), "{notes:?}");
+        }
+        // Of the same keys without one of them, it says what it says.
+        let (_, fewer) = written[1..].split_once(", ").unwrap();
+        let text = in_plugin.replace(written, &format!("{{{fewer}"));
+        assert!(Config::from_str(&text, Format::Json).is_err(), "{text}");
+    }
+    let breaker = r#"{"enabled": true, "failure_threshold": 0, "recovery_timeout": 0, "min_request_threshold": 0, "success_threshold": 0}"#;
+    let text = format!(
+        r#"{{"preset": "go", "plugins": [{{"name": "a", "transport": "http", "endpoint": "http://a", "circuit_breaker": {breaker}}}]}}"#
+    );
+    let config = Config::from_str(&text, Format::Json).unwrap();
+    let breaker = &config.plugins[0].circuit_breaker.as_ref().unwrap().config;
+    assert_eq!((breaker.open_for, breaker.successes), (Duration::from_secs(30), 2));
+    // No more than that is let pass.
+    let text = r#"{"plugins": [{"name": "a", "transport": "http", "endpoint": "http://a", "rate_limit":
+        {"enabled": true, "requests_per_second": 0, "burst_size": 0, "time_window": 0}}]}"#;
+    assert!(Config::from_str(text, Format::Json).is_err());
+}
+
+#[test]
+fn credentials_of_all_plugins_may_be_completed_by_each() {
+    let file = "defaults: {auth: {method: basic, username: svc}}\n";
+    let own = tax(file, "  auth: {password: s3cret}\n").auth.unwrap();
+    assert_eq!((own.method, own.username), (AuthMethod::Basic, "svc".into()));
+    // For one that does not, they are a mistake where they are, once.
+    let text = format!(
+        "{file}plugins:\n  a: {{transport: https, endpoint: 'https://a', auth: {{password: x}}}}\n  \
+         b: {{transport: https, endpoint: 'https://b'}}\n  c: {{transport: https, endpoint: 'https://c'}}\n"
+    );
+    let error = Config::from_str(&text, Format::Yaml).unwrap_err();
+    let told: Vec<_> = error.mistakes().iter().map(|of| (of.code.as_str(), &*of.path)).collect();
+    assert_eq!(told, [("AUTH_1103", "defaults.auth")], "{error}");
+    // What is there, and wrong, is not missing.
+    let text = r#"{"defaults": {"auth": {"method": "bearer", "token": 5}},
+        "plugins": {"a": {"transport": "https", "endpoint": "https://a"}}}"#;
+    let error = Config::from_str(text, Format::Json).unwrap_err();
+    let told: Vec<_> = error.mistakes().iter().map(|of| &*of.path).collect();
+    assert_eq!(told, ["defaults.auth.token"], "{error}");
+}
+
+#[test]
+fn a_section_of_all_plugins_is_given_by_one_of_its_names() {
+    let text = "default_retry: {max_retries: 1}\ndefaults: {retry: {attempts: 0}}\nplugins:\n  \
+                a: {transport: http, endpoint: 'http://a'}\n";
+    let error = Config::from_str(text, Format::Yaml).unwrap_err();
+    let told: Vec<_> = error.mistakes().iter().map(|of| (&*of.path, of.line)).collect();
+    // And what is wrong with the other is told as well.
+    assert_eq!(told, [("default_retry", Some(1)), ("defaults.retry.attempts", Some(2))], "{error}");
+}
+
+#[test]
 fn defaults_fill_in_member_by_member() {
     let file = "default_retry: {max_retries: 7, multiplier: 3}\n\
                 defaults: {circuit_breaker: {failures: 9, scope: upstream, enabled: false}}\n";

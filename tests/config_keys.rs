@@ -99,7 +99,9 @@ JSON and TOML the key `$schema` does, such as `\"$schema\": \"./plugins.schema.j
 
 They are read as they are. Keys that have no effect here are told by
 [`Config::notes`](crate::config::Config::notes). `insecure_skip_verify` is unknown on purpose: a
-certificate is always checked; trust your own authority by `auth.ca_file`. What a file leaves out has our defaults, unless it says
+certificate is always checked; trust your own authority by `auth.ca_file`. Go writes every member of a section: one whose
+members are all zero is absent, and in another, a zero that is no value here, such as that of `time_window`, is not set, which
+a note says. What a file leaves out has our defaults, unless it says
 `preset: go`, or the program
 [does](crate::config::ReadOptions::with_preset):
 
@@ -402,6 +404,9 @@ fn kind(root: &Value, schema: &Value) -> String {
         _ if types.contains(&"integer") => "text or number".to_owned(),
         _ if of["properties"].is_object() => "section".to_owned(),
         _ if types.contains(&"array") => of_each("list", root, &of["items"]),
+        _ if is_one && of["additionalProperties"].is_object() => {
+            of_each("map", root, &of["additionalProperties"])
+        }
         _ => match (of["type"].as_str(), of["anyOf"][0]["enum"].as_array()) {
             (Some("array"), _) => of_each("list", root, &of["items"]),
             (Some(_), _) => of_each("map", root, &of["additionalProperties"]),

@@ -744,6 +744,15 @@ fn no_secret_is_told_wherever_it_was_put() {
         assert!(!format!("{error} {error:?}").contains(secret), "{written}: {error}");
     }
     for written in [
+        "timeout: soon # token: hunter2",
+        "timeout: soon # password=hunter2",
+        "args: [--token=hunter2]\n    timeout: soon",
+        "args: [\"--api-key=hunter2\", {}]",
+    ] {
+        let error = refused(&text(written, Format::Yaml), Format::Yaml);
+        assert!(!format!("{error} {error:?}").contains(secret), "{written}: {error}");
+    }
+    for written in [
         "\"auth\": {\"token\": \"hunter2\" \"x\"}",
         "\"auth\": {\"token\": hunter2}",
         "\"auth\": {\"token\": \"hunter2\\q\"}",
@@ -866,6 +875,7 @@ fn a_variable_that_sets_a_value_is_taken_as_it_is() {
         ("APP_PLUGINS__TAX__ARGS__1", "a=b c"),
         ("APP_PLUGINS__TAX__LABELS__A", "0123"),
         ("APP_PLUGINS__TAX__LABELS__NEW", "x"),
+        ("APP_PLUGINS__TAX__ENV__HTTPS_PROXY", "x"),
         ("APP_PLUGINS__TAX__TIMEOUT", "1m30s"),
         ("APP_PLUGINS__TAX__RETRY__ENABLED", "off"),
     ])
@@ -874,8 +884,36 @@ fn a_variable_that_sets_a_value_is_taken_as_it_is() {
     assert_eq!(config.log_level, "${HOME} $${x}");
     assert_eq!(tax.args, ["a", "a=b c"]);
     assert_eq!(json!(tax.labels), json!({ "a": "0123", "new": "x" }));
+    // Names of variables are told apart by their case.
+    assert_eq!(tax.env.keys().collect::<Vec<_>>(), ["HTTPS_PROXY"]);
     assert_eq!(tax.timeout, Some(Duration::from_secs(90)));
     assert!(!tax.retry.as_ref().unwrap().enabled);
+    // By another name of a key, what it says is another.
+    let set = |file: &str, name: &str, value: &str| {
+        let env = EnvOptions::default()
+            .with_override_prefix("APP_".to_owned())
+            .with_variables([(name, value)]);
+        Config::from_str_with(file, Format::Yaml, &ReadOptions::default().with_env(env))
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    for (written, name, value, attempts) in [
+        ("retry: {attempts: 3}", "MAX_RETRIES", "5", 6),
+        ("retry: {max_retries: 3}", "ATTEMPTS", "5", 5),
+        ("retry: {max_retries: 3}", "MAX_RETRIES", "5", 6),
+    ] {
+        let config =
+            set(&text(written, Format::Yaml), &format!("APP_PLUGINS__TAX__RETRY__{name}"), value);
+        assert_eq!(config.plugins[0].retry.as_ref().unwrap().config.attempts, attempts, "{name}");
+        let top = format!("defaults: {{{written}}}\n{}", text("", Format::Yaml));
+        let config = set(&top, &format!("APP_DEFAULTS__RETRY__{name}"), value);
+        assert_eq!(config.defaults.retry.config.attempts, attempts, "{name}");
+        // And of the section.
+        let config = set(&top, &format!("APP_DEFAULT_RETRY__{name}"), value);
+        assert_eq!(config.defaults.retry.config.attempts, attempts, "{name}");
+        let top = format!("default_{written}\n{}", text("", Format::Yaml));
+        let config = set(&top, &format!("APP_DEFAULTS__RETRY__{name}"), value);
+        assert_eq!(config.defaults.retry.config.attempts, attempts, "{name}");
+    }
     // One line between the parts is part of a name.
     for (name, value) in [
         ("APP_PLUGINS_TAX_TIMEOUT", "1s"),

@@ -386,6 +386,73 @@ fn fractions(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 #[test]
+fn a_mistake_says_what_is_meant_where_it_is_known() {
+    let text =
+        |top: &str| format!("{top}\nplugins:\n  a: {{transport: https, endpoint: 'https://a'}}\n");
+    for (top, help) in [
+        ("retry: {}", "did you mean `defaults.retry`?"),
+        ("default_auth: {}", "did you mean `defaults.auth`?"),
+        ("default_timeout: 5s", "did you mean `defaults.timeout`?"),
+        ("balance: {}", "did you mean `defaults.balance`?"),
+        (
+            "defaults: {timeout: 1d}",
+            "its units are `h`, `m`, `s`, `ms`, `us` and `ns`: a day is `24h`",
+        ),
+        ("defaults: {retry: {overall: 5 min}}", "its units are"),
+    ] {
+        let error = wrong(&text(top), Format::Yaml);
+        let said = error.mistakes()[0].help.as_deref().unwrap_or_default();
+        assert!(said.contains(help), "{top}: {error}");
+    }
+    // Whatever a name holds, a terminal shows it.
+    let names = "plugins:\n  \"b\\e[31m\": {transport: unix, endpoint: /a, fallback: \"c\\e[31m\"}\n  \
+                 \"c\\e[31m\": {transport: unix, endpoint: /a, fallback: \"b\\e[31m\"}\n  \
+                 d: {transport: unix, endpoint: /a, fallback: \"b\\e[32m\"}\n";
+    let error = wrong(names, Format::Yaml).to_string();
+    assert!(error.contains("in a circle") && error.contains("did you mean"), "{error}");
+    assert!(!error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn no_mistake_has_words_of_a_programmer() {
+    let with = |members: &str| {
+        let plugin = r#"{"name": "a", "transport": "https", "endpoint": "https://a", "#;
+        format!(r#"{{"plugins": [{plugin}{members}}}]}}"#)
+    };
+    for (members, said) in [
+        (r#""auth": {"method": ["x"]}"#, "expected `none`, `api-key`"),
+        (r#""auth": {"method": 5}"#, "expected `none`, `api-key`"),
+        (r#""circuit_breaker": {"window": {}}"#, "expected one key with its settings, found a map"),
+        (
+            r#""endpoints": [{"address": "https://b", "health_check": {"expected": [200]}}]"#,
+            "expected a list of 2, found one of 1",
+        ),
+        (r#""priority": 1e300"#, "expected a whole number, found 1e300"),
+        (
+            r#""balance": {"locality": {"weighted": 5}}"#,
+            "expected an object with settings, found a number",
+        ),
+        (
+            r#""priority": 99999999999999999999"#,
+            "expected a whole number, found 100000000000000000000",
+        ),
+        (r#""rate_limit": {"burst": 1e30}"#, "a whole number from 0 to 4294967295, found 1e30"),
+    ] {
+        let text = with(members);
+        let error = wrong(&text, Format::Json);
+        let is_said = error.mistakes().iter().any(|mistake| mistake.message.contains(said));
+        assert!(is_said, "{members}: {error}");
+    }
+    let text = "plugins:\n  a: {transport: unix, endpoint: /a}\n---\nplugins: {}\n";
+    let error = wrong(text, Format::Yaml);
+    assert_eq!(error.mistakes()[0].line, Some(4), "{error}");
+    assert!(error.to_string().contains("a config is one"), "{error}");
+    let policy = r#"{"security": {"policy": [1]}, "plugins": {"a": {"transport": "unix", "endpoint": "/a"}}}"#;
+    let error = wrong(policy, Format::Json).to_string();
+    assert!(error.contains("`strict`") && !error.contains("variant"), "{error}");
+}
+
+#[test]
 fn what_is_no_number_is_none_and_what_is_not_finite_is_a_mistake() {
     let defaults = serde_json::to_value(Sections::default()).unwrap();
     let mut all = Vec::new();

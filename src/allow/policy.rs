@@ -57,7 +57,7 @@ impl Policy {
 impl<'de> Deserialize<'de> for Policy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "expected `strict`, `permissive` or `audit-only`")]
         enum Written {
             Number(i64),
             Text(String),

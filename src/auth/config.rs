@@ -177,7 +177,10 @@ impl AuthConfig {
 /// Go writes an empty text where there is no method.
 fn or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AuthMethod, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(
+        untagged,
+        expecting = "expected `none`, `api-key`, `bearer`, `basic`, `mtls` or `custom`"
+    )]
     enum Written {
         Method(AuthMethod),
         Other(String),

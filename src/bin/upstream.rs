@@ -2,7 +2,8 @@
 
 use std::{
     env,
-    io::{self, Read, Write},
+    ffi::{OsStr, OsString},
+    io::{self, Write},
     process::ExitCode,
 };
 
@@ -23,26 +24,23 @@ options of `check`:
        --format FORMAT     format of the standard input: json, yaml (the default) or toml
        --                  what follows is a file
 
-ends with 0, with 1 if there are mistakes, and with 2 if it is called in another way";
+ends with 0, with 1 if there are mistakes, and with 2 if it is called in another way or cannot write";
 
 /// There are mistakes.
 const WRONG: u8 = 1;
-/// It is called in another way.
+/// It is called in another way, or cannot say what it should.
 const MISUSED: u8 = 2;
 
-/// The standard input is read no further, in bytes: so long may a file be, and one more is told.
-const MAX_INPUT: u64 = (10 << 20) + 1;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> =
-        env::args_os().skip(1).map(|of| of.to_string_lossy().into_owned()).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let options = arguments.split(|argument| *argument == "--").next().unwrap_or_default();
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(|of| of.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+    let options = words.split(|word| *word == "--").next().unwrap_or_default();
     if options.iter().any(|option| ["-h", "--help"].contains(option)) {
         return told(USAGE);
     }
-    match arguments[..] {
-        ["check", ref rest @ ..] => match Check::of(rest) {
+    match words[..] {
+        ["check", ..] => match Check::of(&arguments[1..]) {
             Ok(check) => check.run(),
             Err(wrong) => misused(&wrong),
         },
@@ -52,35 +50,42 @@ fn main() -> ExitCode {
         ["help"] => told(USAGE),
         ["-V" | "--version" | "version"] => told(concat!("upstream ", env!("CARGO_PKG_VERSION"))),
         [] => misused("it is not said what to do"),
-        [first, ..] => misused(&format!("`{first}` is not understood here")),
+        ["sample", _, other, ..]
+        | ["schema" | "help" | "-V" | "--version" | "version", other, ..]
+        | [other, ..] => misused(&format!("`{other}` is not understood here")),
     }
 }
 
 /// What `check` is asked to do.
 #[derive(Default)]
 struct Check<'a> {
-    files: Vec<&'a str>,
+    files: Vec<&'a OsStr>,
     options: ReadOptions,
     as_json: bool,
     format: Option<Format>,
 }
 
 impl<'a> Check<'a> {
-    fn of(arguments: &[&'a str]) -> Result<Self, String> {
+    fn of(arguments: &'a [OsString]) -> Result<Self, String> {
         let mut check = Self::default();
-        let mut rest = arguments.iter().copied();
+        let mut rest = arguments.iter().map(OsString::as_os_str);
         while let Some(argument) = rest.next() {
-            let (option, given) = match argument.split_once('=') {
+            // A file may have any name, an option has not.
+            let word = argument.to_string_lossy();
+            let (option, given) = match word.split_once('=') {
                 Some((option, value)) if option.starts_with("--") => (option, Some(value)),
-                _ => (argument, None),
+                _ => (&*word, None),
             };
-            let mut value =
-                || given.or_else(|| rest.next()).ok_or(format!("`{option}` needs a value"));
+            let mut value = || {
+                let next = || rest.next().map(|value| value.to_string_lossy().into_owned());
+                let value = given.map(str::to_owned).or_else(next);
+                value.ok_or(format!("`{option}` needs a value"))
+            };
             match option {
                 "--json" if given.is_none() => check.as_json = true,
-                "--transport" => check.options.transports.push(value()?.to_owned()),
-                "--plugin" => check.options.plugins.push(value()?.to_owned()),
-                "--preset" => match value()? {
+                "--transport" => check.options.transports.push(value()?),
+                "--plugin" => check.options.plugins.push(value()?),
+                "--preset" => match &*value()? {
                     "go" => check.options.preset = Some(Preset::Go),
                     other => return Err(format!("there is no preset `{other}`, but `go`")),
                 },
@@ -99,17 +104,12 @@ impl<'a> Check<'a> {
         if check.files.is_empty() { Err("`check` needs a file".to_owned()) } else { Ok(check) }
     }
 
-    fn read(&self, file: &str) -> io::Result<Result<Config, ConfigError>> {
+    fn read(&self, file: &OsStr) -> Result<Config, ConfigError> {
         if file != "-" {
-            return Ok(Config::from_file_with(file, &self.options));
-        }
-        let mut text = String::new();
-        io::stdin().take(MAX_INPUT).read_to_string(&mut text)?;
-        if text.len() as u64 == MAX_INPUT {
-            return Err(io::Error::other("it is longer than 10 MiB"));
+            return Config::from_file_with(file, &self.options);
         }
         let format = self.format.unwrap_or(Format::Yaml);
-        Ok(Config::from_str_with(&text, format, &self.options))
+        Config::from_reader_with(io::stdin(), format, &self.options)
     }
 
     fn run(&self) -> ExitCode {
@@ -118,8 +118,9 @@ impl<'a> Check<'a> {
         let mut said = String::new();
         for file in &self.files {
             match self.read(file) {
-                Ok(Ok(config)) => {
-                    config.notes().iter().for_each(|note| said += &format!("note: {note}\n"));
+                Ok(config) => {
+                    config.notes().iter().for_each(|note| said += &format!("note: {}\n", of(note)));
+                    let file = file.to_string_lossy();
                     said += &match config.notes().len() {
                         0 => format!("{file}: no mistakes\n"),
                         1 => format!("{file}: no mistakes, 1 note\n"),
@@ -127,20 +128,31 @@ impl<'a> Check<'a> {
                     };
                     notes.extend_from_slice(config.notes());
                 }
-                Ok(Err(error)) => {
-                    said += &format!("{error}\n");
-                    mistakes.extend_from_slice(error.mistakes());
-                }
                 Err(error) => {
-                    return misused(&format!("the standard input cannot be read: {error}"));
+                    error
+                        .mistakes()
+                        .iter()
+                        .for_each(|mistake| said += &format!("{}\n", of(mistake)));
+                    if error.total() > error.mistakes().len() {
+                        said += &format!("and {} more\n", error.total() - error.mistakes().len());
+                    }
+                    mistakes.extend_from_slice(error.mistakes());
                 }
             }
         }
         if self.as_json {
             said = serde_json::json!({ "mistakes": mistakes, "notes": notes }).to_string() + "\n";
         }
-        let _ = io::stdout().write_all(said.as_bytes());
-        if mistakes.is_empty() { ExitCode::SUCCESS } else { WRONG.into() }
+        written(&said, if mistakes.is_empty() { ExitCode::SUCCESS } else { WRONG.into() })
+    }
+}
+
+/// A mistake with the name of what it is in, which the standard input has not.
+fn of(mistake: &Mistake) -> String {
+    match (&mistake.file, &mistake.variable, mistake.line) {
+        (None, None, Some(_)) => format!("-:{mistake}"),
+        (None, None, None) => format!("-: {mistake}"),
+        _ => mistake.to_string(),
     }
 }
 
@@ -157,8 +169,18 @@ fn misused(wrong: &str) -> ExitCode {
     MISUSED.into()
 }
 
-/// Writes a text; a reader that has seen enough is no mistake.
 fn told(text: &str) -> ExitCode {
-    let _ = writeln!(io::stdout(), "{text}");
-    ExitCode::SUCCESS
+    written(&format!("{text}\n"), ExitCode::SUCCESS)
+}
+
+/// Writes a text, and ends with `code` if that could be; a reader that has seen enough is no mistake.
+fn written(text: &str, code: ExitCode) -> ExitCode {
+    let mut output = io::stdout();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("the standard output cannot be written: {error}");
+            MISUSED.into()
+        }
+        _ => code,
+    }
 }

@@ -16,10 +16,27 @@ const MAX_FILE: u64 = 10 << 20;
 /// No path is longer, in bytes.
 const MAX_PATH: usize = 4_095;
 
-/// The bytes of a file.
+/// The bytes of a config file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Flaw> {
     check_path(path.as_os_str())?;
-    let flaw = |code, what: &str| Flaw::new(code, Place::Nowhere, what);
+    with_content(of_regular(path, MAX_FILE)?)
+}
+
+/// The bytes of a config that is no file.
+pub(crate) fn read_from(reader: impl Read) -> Result<Vec<u8>, Flaw> {
+    with_content(of_reader(reader, MAX_FILE)?)
+}
+
+fn with_content(bytes: Vec<u8>) -> Result<Vec<u8>, Flaw> {
+    if bytes.is_empty() {
+        Err(flaw(Code::CONFIG_1706, "the file has no content"))
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// The bytes of a regular file that is no longer than `most`.
+pub(crate) fn of_regular(path: &Path, most: u64) -> Result<Vec<u8>, Flaw> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             flaw(Code::CONFIG_1701, "the file does not exist")
@@ -27,23 +44,36 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Flaw> {
         io::ErrorKind::PermissionDenied => flaw(Code::CONFIG_1707, "the file must not be read"),
         _ => flaw(Code::CONFIG_1706, &format!("the file cannot be read: {error}")),
     };
-    let too_long = || flaw(Code::CONFIG_1706, "the file is longer than 10 MiB");
     // First, since a pipe waits for a writer when it is opened.
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
         return Err(flaw(Code::CONFIG_1706, "this is no regular file"));
     }
-    if metadata.len() > MAX_FILE {
-        return Err(too_long());
+    if metadata.len() > most {
+        return Err(too_long(most));
     }
+    of_reader(File::open(path).map_err(failed)?, most)
+}
+
+/// The bytes of what is no longer than `most`.
+fn of_reader(reader: impl Read, most: u64) -> Result<Vec<u8>, Flaw> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    match bytes.len() as u64 {
-        0 => Err(flaw(Code::CONFIG_1706, "the file has no content")),
-        1..=MAX_FILE => Ok(bytes),
-        _ => Err(too_long()),
+    match reader.take(most + 1).read_to_end(&mut bytes) {
+        Ok(_) if bytes.len() as u64 <= most => Ok(bytes),
+        Ok(_) => Err(too_long(most)),
+        Err(error) => Err(flaw(Code::CONFIG_1706, &format!("the file cannot be read: {error}"))),
     }
+}
+
+#[cold]
+fn too_long(most: u64) -> Flaw {
+    let most =
+        if most >> 20 == 0 { format!("{} KiB", most >> 10) } else { format!("{} MiB", most >> 20) };
+    flaw(Code::CONFIG_1706, &format!("the file is longer than {most}"))
+}
+
+fn flaw(code: Code, what: &str) -> Flaw {
+    Flaw::new(code, Place::Nowhere, what)
 }
 
 /// In the order of the Go plugin manager.
@@ -63,5 +93,5 @@ fn check_path(path: &OsStr) -> Result<(), Flaw> {
     } else {
         return Ok(());
     };
-    Err(Flaw::new(Code::CONFIG_1705, Place::Nowhere, wrong))
+    Err(flaw(Code::CONFIG_1705, wrong))
 }

@@ -1,10 +1,10 @@
-//! Sections that a plugin leaves out in part, or altogether, before they are read.
+//! Sections that a plugin leaves out in part, before they are read.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    names::{always, is_same, of_field},
-    value::{Flaw, Member, Node, Value},
+    names::{is_same, of_field},
+    value::{Flaw, Flaws, Member, Node, Value},
 };
 use crate::error::Code;
 
@@ -23,31 +23,23 @@ const MAX_BYTES: usize = 64 << 20;
 /// Sections of which a default does not fill in what is left out, since one key decides what the others are.
 const WHOLE: [&str; 2] = ["budget", "discover"];
 
-/// Takes out the sections that Go writes for those that are not there: with every member that it always
-/// writes, all zero. A section with fewer members says what it says.
-pub(crate) fn drop_absent(root: &mut Node) {
-    let drop = |members: &mut Vec<Member>| {
-        members.retain(|Member { key, node, .. }| {
-            let section = go_section(key).unwrap_or(key).to_ascii_lowercase();
-            !always(&section).is_some_and(|always| is_absent(node, always))
-        });
-    };
-    if let Some(members) = root.members_mut() {
-        drop(members);
-    }
-    if let Some(defaults) = find_mut(root, "defaults").and_then(Node::members_mut) {
-        drop(defaults);
-    }
-    for plugin in plugins_mut(root) {
-        if let Some(members) = plugin.members_mut() {
-            drop(members);
-        }
-    }
-}
-
-fn is_absent(node: &Node, always: &[&str]) -> bool {
-    let has = |name: &&str| node.members().iter().any(|member| is_same(&member.key, name));
-    node.value.is_zero() && always.iter().all(has)
+/// Takes out the sections of Go's names that `defaults` has, too, which are mistakes.
+pub(crate) fn drop_twice(root: &mut Node, flaws: &mut Flaws) {
+    let says = |member: &&Member| member.node.value != Value::Null;
+    let defaults = find(root, "defaults").map(Node::members).unwrap_or_default();
+    let names: HashSet<_> =
+        defaults.iter().filter(says).map(|member| of_field(&member.key)).collect();
+    let Some(members) = root.members_mut() else { return };
+    members.retain(|member| {
+        let section = go_section(&member.key).filter(|_| says(&member));
+        let Some(section) = section.filter(|section| names.contains(&of_field(section))) else {
+            return true;
+        };
+        let message = format!("`{}` and `defaults.{section}` are the same", member.key);
+        let flaw = Flaw::new(Code::CONFIG_1703, member.key_place.clone(), message);
+        flaws.push(flaw.at(&member.key));
+        false
+    });
 }
 
 /// Fills in what the sections of plugins leave out from the defaults of the file, and what those leave out
@@ -157,7 +149,7 @@ fn check_bytes(defaults: &ByName<'_>, plugins: usize) -> Result<(), Flaw> {
 }
 
 /// `retry` of `default_retry`.
-fn go_section(key: &str) -> Option<&str> {
+pub(super) fn go_section(key: &str) -> Option<&str> {
     let (prefix, section) = key.split_at_checked(PREFIX.len())?;
     prefix.eq_ignore_ascii_case(PREFIX).then_some(section)
 }
@@ -186,41 +178,10 @@ pub(crate) fn check_plugins(root: &Node) -> Result<(), Flaw> {
     Err(Flaw::new(Code::CONFIG_1706, plugins.place.clone(), message).at("plugins"))
 }
 
-/// The plugins of a file: a list, or a map by name.
-fn plugins_mut(root: &mut Node) -> impl Iterator<Item = &mut Node> {
-    find_mut(root, "plugins").into_iter().flat_map(|node| each_mut(&mut node.value))
-}
-
 fn each_mut(value: &mut Value) -> Box<dyn Iterator<Item = &mut Node> + '_> {
     match value {
         Value::List(nodes) => Box::new(nodes.iter_mut()),
         Value::Map(members) => Box::new(members.iter_mut().map(|member| &mut member.node)),
         _ => Box::new(std::iter::empty()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::de::DeserializeOwned;
-    use serde_json::json;
-
-    use super::*;
-    use crate::config::model::{DiscoveryConfig, SecurityConfig};
-
-    fn knows<T: DeserializeOwned>(key: &str) -> bool {
-        let values = [json!(1), json!(true), json!("1s"), json!([]), json!({})];
-        values.iter().any(|value| serde_json::from_value::<T>(json!({ key: value })).is_ok())
-    }
-
-    #[test]
-    fn sections_of_the_file_know_what_go_writes() {
-        let always = |section: &str| always(section).unwrap_or_default();
-        assert!(!always("discovery").is_empty() && !always("security").is_empty());
-        for member in always("discovery") {
-            assert!(knows::<DiscoveryConfig>(member), "discovery.{member}");
-        }
-        for member in always("security") {
-            assert!(knows::<SecurityConfig>(member), "security.{member}");
-        }
     }
 }

@@ -17,6 +17,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod absent;
 pub mod env;
 mod error;
 mod file;

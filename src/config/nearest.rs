@@ -1,10 +1,12 @@
 //! The name that is meant by one that nothing has.
 
+use crate::error::Quoted;
+
 /// `did you mean `burst_size`?`, if one of the names is near enough.
 pub(crate) fn did_you_mean<N: AsRef<str>>(given: &str, known: &[N]) -> Option<String> {
     let known = || known.iter().map(AsRef::as_ref);
     let name = nearest(given, known()).or_else(|| by_words(given, known()))?;
-    Some(format!("did you mean `{name}`?"))
+    Some(format!("did you mean `{}`?", Quoted(name)))
 }
 
 /// The first of the names that has all words of `given`, which may be plural: `weighted-robin`, `retries`. One word

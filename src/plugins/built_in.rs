@@ -9,7 +9,7 @@ use crate::transport::GrpcTransport;
 #[cfg(all(feature = "process", unix))]
 use crate::{allow::AllowList, transport::ProcessTransport};
 use crate::{
-    config::{PluginConfig, Sections, SecurityConfig},
+    config::{PluginConfig, Sections, SecurityConfig, rules::schemes},
     connect::Connect,
     error::{Code, Error, Kind},
     member::Member,
@@ -156,14 +156,14 @@ impl<Req, Res> Of<Req, Res> {
         let plugin = &*self.plugin;
         let credentials = sections.auth.credentials()?;
         let transports = ByScheme::new(
-            ["http", "https", "http+unix"],
+            schemes::HTTP,
             HttpTransport::with_config(settings::http(sections))
                 .with_credentials(credentials.clone()),
         )
-        .or(["unix", "tcp"], SocketTransport::with_config(settings::socket(plugin, sections)?));
+        .or(schemes::SOCKETS, SocketTransport::with_config(settings::socket(plugin, sections)?));
         #[cfg(feature = "grpc")]
         let transports = transports.or(
-            ["grpc", "grpc-tls", "grpcs"],
+            schemes::GRPC,
             GrpcTransport::with_config(settings::grpc(plugin, sections)?)
                 .with_credentials(credentials),
         );
@@ -174,7 +174,7 @@ impl<Req, Res> Of<Req, Res> {
                 Some(list) => process.with_allow_list(list.clone()),
                 None => process,
             };
-            transports.or(["exec"], process)
+            transports.or(schemes::PROGRAMS, process)
         };
         let _ = &self.settings;
         Ok(transports)

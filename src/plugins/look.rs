@@ -94,7 +94,8 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     }
 
     /// Returns the `log_level` of the config as a filter, such as for `tracing_subscriber`'s `EnvFilter`: `info`
-    /// if it has none. Go's `fatal` is `error`.
+    /// if it has none. Go's `fatal` and `panic` are `error`, `warning` is `warn`, and `none` is `off`, of which such a
+    /// filter would make names of targets.
     ///
     /// ```
     /// use tower_upstream::{config::Config, plugins::Plugins};
@@ -106,7 +107,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     pub fn log_filter(&self) -> String {
         match self.program.log_level().to_ascii_lowercase().as_str() {
             "" => "info".to_owned(),
-            "fatal" => "error".to_owned(),
+            "fatal" | "panic" => "error".to_owned(),
+            "warning" => "warn".to_owned(),
+            "none" => "off".to_owned(),
             level => level.to_owned(),
         }
     }

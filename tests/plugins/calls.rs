@@ -228,6 +228,18 @@ async fn labels_annotations_and_the_level_of_logs_are_there() {
     assert!(plugins.info("none").is_none());
     assert_eq!(plugins.log_filter(), "error");
     assert_eq!(world.plugins().log_filter(), "info");
+    // As a filter of `tracing` knows them.
+    for (level, filter) in [
+        ("Warning", "warn"),
+        ("none", "off"),
+        ("panic", "error"),
+        ("trace", "trace"),
+        ("off", "off"),
+    ] {
+        let mut config = Config::default();
+        config.log_level = level.into();
+        assert_eq!(World::default().with(config).log_filter(), filter);
+    }
     assert_eq!(plugins.config("vat").unwrap().transport, "world");
 }
 

@@ -13,6 +13,29 @@ use crate::{
     world::{World, ms, tax},
 };
 
+#[tokio::test]
+async fn every_scheme_of_a_transport_is_reached_from_a_file() {
+    let code = async |address: &str| {
+        let plugin = PluginConfig::new("a", "unix").with_endpoint(address);
+        let config = Config::default().with_plugin(plugin);
+        let plugins = Plugins::<u64, u64>::from_config(config).unwrap();
+        plugins.call("a", Call::new(1)).await.unwrap_err().code()
+    };
+    for address in [
+        "http+unix://%2Fnone%2Fa.sock",
+        "unix:/none/a.sock",
+        "tcp://127.0.0.1:1",
+        "http://127.0.0.1:1",
+        #[cfg(feature = "grpc")]
+        "grpc://127.0.0.1:1",
+        #[cfg(feature = "grpc")]
+        "grpc+unix://%2Fnone%2Fa.sock",
+    ] {
+        assert_ne!(code(address).await, Code::PLUGIN_1008, "{address}");
+    }
+    assert_eq!(code("ftp://127.0.0.1:1").await, Code::PLUGIN_1008);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_factory_is_found_by_the_type_and_then_by_the_transport() {
     struct Own(World);

@@ -64,6 +64,8 @@ impl Expanding<'_> {
                 Err(wrong) => {
                     let flaw = Flaw::new(Code::CONFIG_1703, node.place.clone(), wrong);
                     flaws.push(flaw.at(path));
+                    // Told already: what follows need not say that it is no number.
+                    node.value = Value::Null;
                 }
             },
             _ => {}

@@ -1,11 +1,10 @@
 //! Secrets that are written elsewhere: `{env: NAME}` and `{file: /run/secrets/tax}`.
 
-use std::{fs::File, io::Read};
-
 use super::{options::EnvOptions, text::checked};
 use crate::{
     config::{
-        error::is_secret,
+        error::{is_secret_of_file, is_secrets},
+        file::of_regular,
         value::{Flaw, Flaws, Node, Path, Value},
     },
     error::{Code, Quoted},
@@ -19,7 +18,8 @@ pub(super) fn read(node: &mut Node, path: &Path<'_>, options: &EnvOptions, flaws
     let [member] = node.members() else { return };
     let Some(name) = member.node.text() else { return };
     let read = match &*member.key {
-        "env" | "file" if !is_secret(path) => return,
+        // One of several, whose name happens to be that.
+        "env" | "file" if !is_secret_of_file(path) || is_secrets(path) => return,
         "env" => from_env(name, options).map_err(|wrong| (Code::CONFIG_1703, wrong)),
         "file" => from_file(name).map_err(|wrong| (Code::CONFIG_1706, wrong)),
         _ => return,
@@ -42,16 +42,13 @@ fn from_env(name: &str, options: &EnvOptions) -> Result<String, String> {
 }
 
 fn from_file(path: &str) -> Result<String, String> {
-    let wrong = |what: &dyn std::fmt::Display| {
-        format!("the secret cannot be read from `{}`: {what}", path.escape_debug())
-    };
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| wrong(&error))?;
-    let read = file.take(MAX_SECRET + 1).read_to_string(&mut text);
-    read.map_err(|error| wrong(&error))?;
-    if text.len() as u64 > MAX_SECRET {
-        return Err(wrong(&"it is longer than 64 KiB"));
+    let wrong =
+        |what: &str| format!("the secret cannot be read from `{}`: {what}", path.escape_debug());
+    let bytes = of_regular(path.as_ref(), MAX_SECRET).map_err(|flaw| wrong(&flaw.message))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("the file is not UTF-8"))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    match text.strip_suffix('\r').unwrap_or(text) {
+        "" => Err(wrong("the file is empty")),
+        secret => Ok(secret.to_owned()),
     }
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

@@ -63,8 +63,13 @@ impl Context {
         let mark =
             start.saturating_sub(from).min(text.len())..(end.saturating_sub(from)).min(text.len());
         let mut shown = Shown { mark: mark.start..mark.end.max(mark.start), ..Shown::default() };
-        let hidden = if flaw.is_syntax { contents(text, !flaw.is_lost) } else { users(text) };
-        let mut hidden = hidden.peekable();
+        let mut hidden: Vec<_> = match flaw.is_syntax {
+            true => contents(text, !flaw.is_lost).collect(),
+            // In values and in comments.
+            false => users(text).chain(secret::named(text)).collect(),
+        };
+        hidden.sort_by_key(|range| range.start);
+        let mut hidden = hidden.into_iter().peekable();
         let mut hidden_to = 0;
         for (at, c) in text.char_indices() {
             while let Some(next) = hidden.next_if(|next| next.start <= at) {

@@ -1,4 +1,7 @@
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt::{self, Write as _},
+    path::PathBuf,
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::{Serialize, Serializer};
@@ -32,6 +35,7 @@ pub struct Mistake {
     /// Path of the value, such as `plugins[2].auth`; empty for the whole file.
     pub path: String,
     /// File, if the config was read from one.
+    #[serde(serialize_with = "path")]
     pub file: Option<PathBuf>,
     /// Line, from 1, if the value has a place in a file.
     pub line: Option<usize>,
@@ -46,6 +50,11 @@ pub struct Mistake {
     pub variable: Option<String>,
     #[serde(skip)]
     excerpt: Option<Excerpt>,
+}
+
+/// As it is shown: no path is the reason not to tell what is wrong with it.
+fn path<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 fn code<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
@@ -89,7 +98,15 @@ impl fmt::Display for Title<'_> {
             write!(f, "${variable}: ")?;
         } else {
             if let Some(file) = file {
-                write!(f, "{}:", file.display())?;
+                for c in file.to_string_lossy().chars() {
+                    // What a terminal would obey.
+                    if c.is_control() {
+                        write!(f, "{}", c.escape_debug())?
+                    } else {
+                        f.write_char(c)?
+                    }
+                }
+                f.write_char(':')?;
             }
             if let (Some(line), Some(column)) = (line, column) {
                 write!(f, "{line}:{column}:")?;

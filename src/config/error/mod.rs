@@ -7,4 +7,7 @@ mod order;
 mod secret;
 
 pub use self::{config_error::ConfigError, mistake::Mistake};
-pub(crate) use self::{excerpt::Context, secret::is_secret};
+pub(crate) use self::{
+    excerpt::Context,
+    secret::{is_secret, is_secret_of_file, is_secrets},
+};

@@ -1,12 +1,12 @@
 //! Which values are never shown.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use foldhash::fast::RandomState;
 
 use crate::config::{
     nearest::is_slip,
-    value::{Member, Node, Path, Place, Value},
+    value::{Member, Node, Path, Place, Value, is_plugins},
 };
 
 /// Parts of the names of secrets, without what joins their words.
@@ -28,12 +28,30 @@ const SECTIONS: [&str; 5] = ["auth", "authorization", "headers", "env", "environ
 /// Keys of `auth` that are none, and of budgets, whose tokens are others.
 const OPEN: [&str; 5] = ["method", "allowplaintext", "enabled", "maxtokens", "tokenratio"];
 
+/// Sections with secrets of any name.
+const FREE: [&str; 3] = ["headers", "env", "environment"];
+
 /// Whether the value at a path is one that is never shown.
 pub(crate) fn is_secret(path: &Path<'_>) -> bool {
-    let is_below = path.any(&is_secret_key);
+    path.any(&is_secret_key) && !ends_open(path)
+}
+
+/// The same of a path in a file.
+pub(crate) fn is_secret_of_file(path: &Path<'_>) -> bool {
+    path.any_in_file(&is_secret_key) && !ends_open(path)
+}
+
+fn ends_open(path: &Path<'_>) -> bool {
+    matches!(path, Path::Key(_, key) if is_open(key))
+}
+
+/// Whether what stands at a path is a section of secrets, and not one of them.
+pub(crate) fn is_secrets(path: &Path<'_>) -> bool {
+    let is_free = |key: &str| FREE.contains(&&*folded(key));
     match path {
-        Path::Key(_, key) => is_below && !is_open(key),
-        _ => is_below,
+        Path::Key(Path::Key(_, section), _) if is_free(section) => false,
+        Path::Key(_, key) => SECTIONS.contains(&&*folded(key)),
+        _ => false,
     }
 }
 
@@ -59,7 +77,7 @@ fn folded(key: &str) -> String {
 /// The places of all secrets of a file, in its order: values with such names, and users in addresses.
 pub(super) fn places<'t>(root: &'t Node, text: &'t str) -> Vec<(usize, usize)> {
     let mut secrets = Secrets { text, places: Vec::new(), keys: HashMap::default() };
-    secrets.collect(root, false, false);
+    secrets.collect_all(root);
     secrets.places.sort_unstable();
     secrets.places
 }
@@ -72,6 +90,20 @@ struct Secrets<'t> {
 }
 
 impl<'t> Secrets<'t> {
+    /// Those of a file, in which the name of a plugin is no key.
+    fn collect_all(&mut self, root: &'t Node) {
+        if let Value::Map(members) = &root.value {
+            for member in members {
+                match &member.node.value {
+                    Value::Map(plugins) if is_plugins(&member.key) => {
+                        plugins.iter().for_each(|plugin| self.collect(&plugin.node, false, false));
+                    }
+                    _ => self.collect_member(member, false),
+                }
+            }
+        }
+    }
+
     /// Those of a value, which is in a secret section or not, and has an open key or not.
     fn collect(&mut self, node: &'t Node, is_below: bool, is_open: bool) {
         match &node.value {
@@ -79,11 +111,7 @@ impl<'t> Secrets<'t> {
                 nodes.iter().for_each(|node| self.collect(node, is_below, is_open));
             }
             Value::Map(members) => {
-                for Member { key, node, .. } in members {
-                    let known = self.keys.entry(key);
-                    let of = *known.or_insert_with(|| (is_secret_key(key), self::is_open(key)));
-                    self.collect(node, is_below || of.0, of.1);
-                }
+                members.iter().for_each(|member| self.collect_member(member, is_below));
             }
             Value::Null | Value::Bool(_) => {}
             _ => {
@@ -97,10 +125,36 @@ impl<'t> Secrets<'t> {
             }
         }
     }
+
+    fn collect_member(&mut self, Member { key, node, .. }: &'t Member, is_below: bool) {
+        let known = self.keys.entry(key);
+        let of = *known.or_insert_with(|| (is_secret_key(key), is_open(key)));
+        self.collect(node, is_below || of.0, of.1);
+    }
+}
+
+/// The words that a text says are secrets, as a comment does, or an argument: `# token: s3cret`, `--password=s3cret`.
+pub(super) fn named(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let is_of_name = |c: char| c.is_alphanumeric() || "_-".contains(c);
+    text.match_indices([':', '=']).filter_map(move |(at, _)| {
+        let before = text[..at].trim_end_matches(['"', '\'', ' ']);
+        let start = before.trim_end_matches(is_of_name).len();
+        let name = &before[start..];
+        // The members of a section are looked at themselves.
+        if SECTIONS.contains(&&*folded(name)) || !is_secret_key(name) || is_open(name) {
+            return None;
+        }
+        let rest = &text[at + 1..];
+        let value = rest.trim_start_matches(['"', '\'', ' ', '\t']);
+        let is_end = |c: char| c.is_whitespace() || "\"',{}[]".contains(c);
+        let length = value.find(is_end).unwrap_or(value.len());
+        let start = at + 1 + rest.len() - value.len();
+        (length > 0).then_some(start..start + length)
+    })
 }
 
 /// Where the user and the password of an address are: to the last `@`, since a password may hold anything.
-fn user(written: &str) -> Option<std::ops::Range<usize>> {
+fn user(written: &str) -> Option<Range<usize>> {
     let start = written.find("://")? + 3;
     let end = start + written[start..].rfind('@')?;
     Some(start..end)
@@ -127,6 +181,41 @@ mod tests {
     }
 
     #[test]
+    fn what_a_text_says_is_a_secret_is_one() {
+        for (text, secrets) in [
+            ("a: 1 # token: s3cret, then", &["s3cret"][..]),
+            ("[\"--password=s3cret\", \"--token=a,b\"]", &["s3cret", "a"]),
+            ("x # 'api-key' = 's3cret' and Secret:s", &["s3cret", "s"]),
+            ("auth: {method: bearer, token: {env: T}} # token_file: /a max_tokens: 5", &[]),
+            ("token", &[]),
+            ("token:", &[]),
+            ("http://a:80/x?y=1 # é: ü", &[]),
+        ] {
+            let found: Vec<_> = named(text).map(|range| &text[range]).collect();
+            assert_eq!(found, secrets, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_section_of_secrets_is_none_of_them() {
+        let plugins = Path::Root.key("plugins");
+        let plugin = plugins.index(0);
+        for section in ["auth", "headers", "env", "options.environment", "auth.headers"] {
+            let is = |path: &Path<'_>| is_secrets(path);
+            let found = match section.split_once('.') {
+                Some((outer, inner)) => is(&plugin.key(outer).key(inner)),
+                None => is(&plugin.key(section)),
+            };
+            assert!(found, "{section}");
+        }
+        for (section, of) in
+            [("env", "AUTH"), ("headers", "Authorization"), ("env", "env"), ("auth", "token")]
+        {
+            assert!(!is_secrets(&plugin.key(section).key(of)), "{section}.{of}");
+        }
+    }
+
+    #[test]
     fn the_places_are_those_of_the_paths() {
         fn of_paths(node: &Node, path: &Path<'_>, places: &mut Vec<(usize, usize)>) {
             match &node.value {
@@ -134,7 +223,7 @@ mod tests {
                 Value::Map(members) => {
                     members.iter().for_each(|of| of_paths(&of.node, &path.key(&of.key), places));
                 }
-                Value::Text(_) if is_secret(path) => {
+                Value::Text(_) if is_secret_of_file(path) => {
                     let Place::File { start, end } = node.place else { panic!("{node:?}") };
                     places.push((start as usize, end as usize));
                 }
@@ -142,12 +231,13 @@ mod tests {
             }
         }
         let text = r#"{"auth": {"method": "basic", "token_file": "a", "x": ["b", {"method": "c"}],
-            "y": {"z": "d"}}, "env": {"auth": {"enabled": "e"}}, "a": {"pasword": "f", "g": ["g"]}, "x": "h"}"#;
+            "y": {"z": "d"}}, "env": {"auth": {"enabled": "e"}}, "a": {"pasword": "f", "g": ["g"]}, "x": "h",
+            "Plugins": {"auth": {"endpoint": "i", "Auth": {"token": "j"}}, "b": "k"}}"#;
         let (root, _) = parse(&Source::new(text), Format::Json).unwrap();
         let mut expected = Vec::new();
         of_paths(&root, &Path::Root, &mut expected);
         assert_eq!(places(&root, text), expected);
         let shown: String = expected.iter().map(|(start, end)| &text[*start..*end]).collect();
-        assert_eq!(shown, r#""b""d""f""#);
+        assert_eq!(shown, r#""b""d""f""j""#);
     }
 }

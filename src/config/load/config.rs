@@ -1,6 +1,6 @@
 //! Where a config comes from.
 
-use std::{path::Path, string::FromUtf8Error};
+use std::{io::Read, path::Path, string::FromUtf8Error};
 
 use super::{options::ReadOptions, steps::load};
 use crate::config::{
@@ -39,10 +39,7 @@ impl Config {
         let path = path.as_ref();
         let read = file::read(path).and_then(|bytes| {
             let format = Format::by_extension(path)?;
-            match String::from_utf8(bytes) {
-                Ok(text) => Ok((text, format)),
-                Err(error) => Err(not_utf_8(&error, format)),
-            }
+            text_of(bytes, format).map(|text| (text, format))
         });
         match read {
             Ok((text, format)) => {
@@ -80,9 +77,45 @@ impl Config {
         format: Format,
         options: &ReadOptions,
     ) -> Result<Self, ConfigError> {
-        let source = Source::new(text);
+        Self::from_source(Source::new(text), format, options)
+    }
+
+    /// Reads what a reader has to its end, such as the standard input; it may be as long as a file.
+    ///
+    /// # Errors
+    /// Those of [`from_file`](Self::from_file).
+    ///
+    /// ```
+    /// use tower_upstream::config::{Config, Format, ReadOptions};
+    ///
+    /// let bytes = b"[plugins.tax]\ntransport = 'unix'\nendpoint = '/run/tax.sock'\n";
+    /// let options = ReadOptions::default();
+    /// let config = Config::from_reader_with(&bytes[..], Format::Toml, &options)?;
+    /// assert_eq!(config.plugins[0].name, "tax");
+    /// # Ok::<(), tower_upstream::config::ConfigError>(())
+    /// ```
+    pub fn from_reader_with(
+        reader: impl Read,
+        format: Format,
+        options: &ReadOptions,
+    ) -> Result<Self, ConfigError> {
+        match file::read_from(reader).and_then(|bytes| text_of(bytes, format)) {
+            Ok(text) => Self::from_source(Source::new(text), format, options),
+            Err(flaw) => Err(ConfigError::new(flaw.into(), &Context::default())),
+        }
+    }
+
+    fn from_source(
+        source: Source,
+        format: Format,
+        options: &ReadOptions,
+    ) -> Result<Self, ConfigError> {
         load(source.clone(), Context::new(None, source), format, options)
     }
+}
+
+fn text_of(bytes: Vec<u8>, format: Format) -> Result<String, Flaw> {
+    String::from_utf8(bytes).map_err(|error| not_utf_8(&error, format))
 }
 
 /// Of text in another encoding, the place is said in words: there is no text to show it in.

@@ -3,9 +3,10 @@
 use super::options::{ReadOptions, Unknown};
 use crate::{
     config::{
+        absent::{drop_absent, drop_unset},
         env::{expand_all, override_all},
         error::{ConfigError, Context, Mistake},
-        merge::{check_plugins, drop_absent, fill_in, find, find_mut},
+        merge::{check_plugins, drop_twice, fill_in, find, find_mut},
         model::{Config, PluginConfig, Preset, Sections},
         names::is_same,
         read::Reading,
@@ -41,6 +42,8 @@ pub(super) fn load(
     expand_all(&mut root, &Path::Root, &options.env, &mut flaws, &mut found);
     override_all(&mut root, &options.env, &mut flaws);
     drop_absent(&mut root);
+    drop_unset(&mut root, &mut found);
+    drop_twice(&mut root, &mut flaws);
     set_preset(&mut root, options.preset);
     let preset = find(&root, "preset").and_then(Node::text).filter(|text| *text == "go");
     let preset = preset.map(|_| Preset::Go);
@@ -129,7 +132,7 @@ fn read(
     let placed = read_plugins(&plugins, reading, flaws);
     for Placed { plugin, node, path } in &placed {
         if let Some(plugin) = plugin {
-            let at = At::new(node, path);
+            let at = At::new(node, path).without(&reading.left_out);
             check_plugin(plugin, &defaults, &options.transports, &mut Checked { at, flaws });
             let is_own = |name: &String| *name == plugin.transport || *name == plugin.kind;
             if !options.transports.iter().any(is_own) {
@@ -140,8 +143,7 @@ fn read(
     let readable = placed.iter().filter_map(|Placed { plugin, node, path }| {
         plugin.as_ref().map(|plugin| (plugin, *node, path.as_str()))
     });
-    let common =
-        Common { at: At::new(root, ""), fallback: &defaults.fallback, others: &options.plugins };
+    let common = Common { at: At::new(root, ""), defaults: &defaults, others: &options.plugins };
     check_file(&readable.collect::<Vec<_>>(), &common, flaws);
     let mut config = config?;
     config.plugins = placed.into_iter().map(|placed| placed.plugin).collect::<Option<_>>()?;
@@ -170,7 +172,7 @@ fn read_plugins<'n, 's: 'n>(
                 let mut placed = placed(node, parent.key(key));
                 if let Some(plugin) = &mut placed.plugin {
                     if !plugin.name.is_empty() && plugin.name != *key {
-                        let message = "this plugin has another name above it";
+                        let message = "its `name` is another than its key; leave `name` out";
                         let flaw = Flaw::new(Code::CONFIG_1703, key_place.clone(), message);
                         flaws.push(flaw.at(&placed.path));
                     }

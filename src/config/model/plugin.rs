@@ -318,12 +318,13 @@ where
 
         fn visit_seq<A: de::SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
             let list = Vec::<Secret>::deserialize(SeqAccessDeserializer::new(seq))?;
-            let pairs = list.iter().map(|pair| {
-                let (name, value) = pair.expose().split_once('=')?;
-                Some((name.to_owned(), Secret::from(value)))
+            let pairs = list.iter().enumerate().map(|(index, pair)| {
+                let (name, value) = pair.expose().split_once('=').ok_or_else(|| {
+                    de::Error::custom(format!("[{index}] is not of the form `NAME=value`"))
+                })?;
+                Ok((name.to_owned(), Secret::from(value)))
             });
-            let pairs: Option<_> = pairs.collect();
-            pairs.ok_or_else(|| de::Error::custom("one is not of the form `NAME=value`"))
+            pairs.collect()
         }
     }
 

@@ -62,6 +62,11 @@ impl<'t> Pass<'t> {
         self.left_out.borrow_mut().insert(node)
     }
 
+    /// All that was left out.
+    pub(super) fn left_out(self) -> HashSet<*const Node> {
+        self.left_out.into_inner()
+    }
+
     /// Whether something in it was left out already: then what is wrong now may come of that.
     pub(super) fn lacks(&self, node: &Node) -> bool {
         let lacks = |node: &Node| {

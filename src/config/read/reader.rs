@@ -73,9 +73,12 @@ impl<'t> Reader<'t, '_> {
             _ => None,
         };
         match loose.as_ref().unwrap_or(&self.node.value) {
-            Value::Float(value) => {
-                Self::scalar(&whole(*value).unwrap_or(Value::Float(*value)), visitor)
-            }
+            Value::Float(value) => match whole(*value) {
+                Some(value) => Self::scalar(&value, visitor),
+                // It is no fraction, but no number of any type either.
+                None if value.fract() == 0.0 => Err(not_finite(*value, &visitor)),
+                None => Self::scalar(&Value::Float(*value), visitor),
+            },
             _ => self.loose(visitor),
         }
     }

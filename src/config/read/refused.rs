@@ -63,10 +63,16 @@ impl de::Error for Refused {
         let found = match found {
             Unexpected::Unsigned(value) => format!("{value}"),
             Unexpected::Signed(value) => format!("{value}"),
+            // As one would write it.
+            Unexpected::Float(value) if value.abs() >= 1e21 => format!("{value:e}"),
             Unexpected::Float(value) => format!("{value}"),
             found => kind(found).to_owned(),
         };
         Self::new(format!("expected {}, found {found}", in_range(expected)), Why::Other)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::new(format!("expected {}, found one of {length}", wanted(expected)), Why::Other)
     }
 
     fn unknown_variant(given: &str, choices: &'static [&'static str]) -> Self {
@@ -93,6 +99,9 @@ impl de::Error for Refused {
 /// What a type expects: those of Rust in the words of a config file.
 fn wanted(expected: &dyn Expected) -> String {
     let said = expected.to_string();
+    if let Some(length) = said.strip_prefix("a tuple of size ") {
+        return format!("a list of {length}");
+    }
     let words = match &*said {
         "u8" | "u16" | "u32" | "u64" | "usize" | "nonzero u32" => "a whole number, not negative",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
@@ -100,6 +109,9 @@ fn wanted(expected: &dyn Expected) -> String {
         "a boolean" => "`true` or `false`",
         "a string" => "a text",
         "a sequence" => "a list",
+        // Names of types, which mean nothing in a file.
+        of if of.starts_with("struct ") => "an object with settings",
+        "enum" => "one key with its settings",
         _ => return said,
     };
     words.to_owned()

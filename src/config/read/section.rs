@@ -1,5 +1,7 @@
 //! Reading a section, pass by pass.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::{
@@ -18,6 +20,9 @@ use crate::{
 /// How many values the passes over the sections of a file look at in all. A file of a person has a hundredth
 /// of it; in a hostile one, some mistakes are told only after others are corrected.
 const MAX_LOOKS: usize = 4_000_000;
+
+/// What a duration says that it is.
+const DURATION: &str = "expected a duration";
 
 /// For no more mistakes of a file the key that was meant is looked for.
 const MAX_HINTS: usize = 1_000;
@@ -40,13 +45,15 @@ pub(crate) struct Reading<'s> {
     /// The file.
     text: &'s str,
     pub(crate) found: Found,
+    /// Values that were not taken, and nulls where nothing is said: a list is read without them.
+    pub(crate) left_out: HashSet<*const Node>,
     /// How many values were looked at.
     pub(super) looks: usize,
 }
 
 impl<'s> Reading<'s> {
     pub(crate) fn new(format: Format, text: &'s str) -> Self {
-        Self { format, text, found: Found::default(), looks: 0 }
+        Self { format, text, found: Found::default(), left_out: HashSet::new(), looks: 0 }
     }
 
     /// Reads a section, and lists everything in it that is wrong.
@@ -65,6 +72,7 @@ impl<'s> Reading<'s> {
         let pass = Pass::new(self.format, self.text);
         let read = self.read_all(node, path, &pass);
         self.looks += pass.looked_at();
+        self.left_out.extend(pass.left_out());
         read
     }
 
@@ -109,7 +117,10 @@ impl Found {
             Why::Key { given, known } => self.hint(given, known),
             Why::Choice { given, known } => self.hint(given, known),
             // In Go, null leaves a value as it is.
-            Why::Type if out.value == Value::Null && !is_root => return false,
+            _ if out.value == Value::Null && !is_root && !refused.is_of_key() => return false,
+            _ if out.text().is_some() && refused.message.contains(DURATION) => {
+                Some("its units are `h`, `m`, `s`, `ms`, `us` and `ns`: a day is `24h`".to_owned())
+            }
             _ => None,
         };
         let (list, message) = match refused.why {

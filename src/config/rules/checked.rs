@@ -1,5 +1,7 @@
 //! Where a rule was broken.
 
+use std::{collections::HashSet, ptr};
+
 use crate::{
     config::{
         merge::find,
@@ -20,11 +22,18 @@ pub(crate) struct Checked<'c> {
 pub(crate) struct At<'c> {
     pub(crate) node: &'c Node,
     pub(crate) path: &'c str,
+    /// What was not read of it.
+    left_out: Option<&'c HashSet<*const Node>>,
 }
 
 impl<'c> At<'c> {
     pub(crate) fn new(node: &'c Node, path: &'c str) -> Self {
-        Self { node, path }
+        Self { node, path, left_out: None }
+    }
+
+    /// Of which these values were not read: the items of a list are counted without them.
+    pub(crate) fn without(self, left_out: &'c HashSet<*const Node>) -> Self {
+        Self { left_out: Some(left_out), ..self }
     }
 
     /// The place and the path of a key, such as `outlier.interval`, by the names that the file has for its
@@ -44,16 +53,25 @@ impl<'c> At<'c> {
             place = if node.members().is_empty() { &node.place } else { &member.key_place };
             push(&mut path, &member.key);
             if let Some(index) = index {
+                let (index, item) = self.item(node, index);
                 path += &format!("[{index}]");
-                if let Value::List(nodes) = &node.value {
-                    node = nodes.get(index).unwrap_or(node);
-                    place = &node.place;
+                if let Some(item) = item {
+                    (node, place) = (item, &item.place);
                 }
             }
             parts.next();
         }
         parts.for_each(|part| push(&mut path, part));
         (place.clone(), path)
+    }
+
+    /// The item that was read as the one at `index`, and its index in the file.
+    fn item(&self, list: &'c Node, index: usize) -> (usize, Option<&'c Node>) {
+        let Value::List(nodes) = &list.value else { return (index, None) };
+        let is_read =
+            |node: &Node| !self.left_out.is_some_and(|out| out.contains(&ptr::from_ref(node)));
+        let mut read = nodes.iter().enumerate().filter(|(_, node)| is_read(node));
+        read.nth(index).map_or((index, None), |(index, node)| (index, Some(node)))
     }
 
     /// Whether the file has a key, such as `failover.timeout`.

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::checked::Checked;
 use crate::{
-    auth::leads_privately,
+    auth::{AuthMethod, leads_privately},
     config::{
+        merge::find,
         model::{PluginConfig, Sections, StickySection},
         nearest::did_you_mean,
+        value::Node,
     },
     endpoint::Endpoint,
     error::{Code, Quoted},
@@ -30,6 +32,7 @@ pub(crate) fn doubt_level(level: &str, notes: &mut Checked<'_>) {
 pub(crate) fn doubt_plugin(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
     doubt_sessions(plugin, defaults, notes);
     if matches!(&*plugin.transport, "http" | "https" | "grpc" | "grpc-tls") {
+        doubt_method(plugin, notes);
         doubt_credentials(plugin, defaults, notes);
         doubt_weights(plugin, defaults, notes);
     }
@@ -39,6 +42,31 @@ pub(crate) fn doubt_plugin(plugin: &PluginConfig, defaults: &Sections, notes: &m
 fn addresses(plugin: &PluginConfig) -> impl Iterator<Item = (&str, &str)> {
     let one = Some(("", &*plugin.endpoint)).filter(|(_, address)| !address.is_empty());
     one.into_iter().chain(plugin.endpoints.iter().map(|of| (&*of.id, &*of.address)))
+}
+
+/// Credentials without a method, which are not sent.
+fn doubt_method(plugin: &PluginConfig, notes: &mut Checked<'_>) {
+    let Some(auth) = &plugin.auth else { return };
+    let method = if !auth.token.is_empty() {
+        "bearer"
+    } else if !auth.api_key.is_empty() {
+        "api-key"
+    } else if !auth.username.is_empty() || !auth.password.is_empty() {
+        "basic"
+    } else if !auth.headers.is_empty() {
+        "custom"
+    } else {
+        return;
+    };
+    let is_meant = || {
+        let method = find(notes.at.node, "auth").and_then(|auth| find(auth, "method"));
+        method.and_then(Node::text).is_some_and(|method| method == "none")
+    };
+    if auth.method == AuthMethod::None && !is_meant() {
+        let message = "these credentials are not sent, since there is no `method`";
+        let help = format!("write `method: {method}`, or `method: none` if they are not meant");
+        notes.wrong_helped("auth", Code::AUTH_1105, message, help);
+    }
 }
 
 /// Credentials that no call can take along, since all would be refused.

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::checked::{At, Checked};
+use super::{
+    checked::{At, Checked},
+    plugin::check_auth,
+};
 use crate::{
     config::{
-        model::{FallbackConfig, PluginConfig},
+        model::{FallbackConfig, PluginConfig, Sections},
         nearest::did_you_mean,
         value::{Flaws, Node},
     },
@@ -18,13 +21,13 @@ pub(crate) type Placed<'c> = (&'c PluginConfig, &'c Node, &'c str);
 /// What holds for all plugins.
 pub(crate) struct Common<'c> {
     pub(crate) at: At<'c>,
-    /// The fallback of plugins that write none.
-    pub(crate) fallback: &'c FallbackConfig,
+    /// The sections of plugins that write none.
+    pub(crate) defaults: &'c Sections,
     /// Plugins that the program registers.
     pub(crate) others: &'c [String],
 }
 
-/// Checks names and fallbacks.
+/// Checks names, fallbacks, and credentials of all plugins.
 pub(crate) fn check_file(plugins: &[Placed<'_>], common: &Common<'_>, flaws: &mut Flaws) {
     let mut by_name = HashMap::new();
     for placed @ (plugin, node, path) in plugins {
@@ -35,11 +38,15 @@ pub(crate) fn check_file(plugins: &[Placed<'_>], common: &Common<'_>, flaws: &mu
             checked.wrong("name", Code::PLUGIN_1010, message);
         }
     }
+    if plugins.iter().any(|(plugin, ..)| plugin.auth.is_none()) {
+        let mut checked = Checked { at: common.at, flaws };
+        check_auth(&common.defaults.auth, "defaults.auth", "", &mut checked);
+    }
     let others = common.others.iter().map(String::as_str);
     let mut names = Names::new(plugins.iter().map(|(plugin, ..)| &*plugin.name).chain(others));
     if plugins.iter().any(|(plugin, ..)| plugin.fallback.is_none()) {
         let mut checked = Checked { at: common.at, flaws };
-        names.check("defaults.fallback", common.fallback, &mut checked);
+        names.check("defaults.fallback", &common.defaults.fallback, &mut checked);
     }
     for (plugin, node, path) in plugins {
         if let Some(fallback) = &plugin.fallback {
@@ -49,16 +56,18 @@ pub(crate) fn check_file(plugins: &[Placed<'_>], common: &Common<'_>, flaws: &mu
     }
     let next = |name: &str| {
         let (plugin, ..) = by_name.get(name)?;
-        let fallback = plugin.fallback.as_ref().unwrap_or(common.fallback);
+        let fallback = plugin.fallback.as_ref().unwrap_or(&common.defaults.fallback);
         fallback.plugin().map(str::to_owned)
     };
     for circle in circles(plugins.iter().map(|(plugin, ..)| &*plugin.name), next) {
         let Some((_, node, path)) = circle.first().and_then(|name| by_name.get(&**name)) else {
             continue;
         };
-        let mut shown = circle[..circle.len().min(MAX_SHOWN)].join("`, `");
-        shown += if circle.len() > MAX_SHOWN { "`, …, `" } else { "`, `" };
-        let message = format!("this fallback leads in a circle: `{shown}{}`", circle[0]);
+        let shown: Vec<_> =
+            circle.iter().take(MAX_SHOWN).map(|name| Quoted(name).to_string()).collect();
+        let more = if circle.len() > MAX_SHOWN { "`, …, `" } else { "`, `" };
+        let message =
+            format!("this fallback leads in a circle: `{}{more}{}`", shown.join("`, `"), shown[0]);
         Checked { at: At::new(node, path), flaws }.wrong("fallback", Code::CONFIG_1703, message);
     }
 }

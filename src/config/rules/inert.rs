@@ -4,9 +4,9 @@ use super::{found, given};
 use crate::{
     config::{
         merge::find,
-        model::Preset,
-        names::in_snake_case,
-        value::{Flaw, Flaws, Member, Node},
+        model::{Preset, Sections},
+        names::{in_snake_case, is_same},
+        value::{Flaw, Flaws, Member, Node, Value},
     },
     error::Code,
 };
@@ -33,6 +33,7 @@ pub(crate) fn notes(root: &Node, preset: Option<Preset>, own: &[String]) -> Flaw
     };
     list(root.members(), "", &FILE);
     list(find(root, "security").map(Node::members).unwrap_or_default(), "security.", &SECURITY);
+    doubt_audit(root, &mut notes);
     given::notes(root, own, &mut notes);
     found::notes(root, &mut notes);
     if preset == Some(Preset::Go) && !says_idempotent(root) {
@@ -42,6 +43,20 @@ pub(crate) fn notes(root: &Node, preset: Option<Preset>, own: &[String]) -> Flaw
         notes.push(Flaw::new(Code::CONFIG_1703, place, message).at("preset").helped(help));
     }
     notes
+}
+
+/// What is said of decisions that are to be written nowhere.
+fn doubt_audit(root: &Node, notes: &mut Flaws) {
+    let Some(audit) = find(root, "security").and_then(|security| find(security, "audit")) else {
+        return;
+    };
+    let enabled = audit.members().iter().find(|member| is_same(&member.key, "enabled"));
+    let has_file = find(audit, "file").is_some_and(|file| !file.value.is_zero());
+    if let Some(enabled) = enabled.filter(|of| of.node.value == Value::Bool(true) && !has_file) {
+        let message = "decisions are not written, since there is no `audit_file`";
+        let place = enabled.key_place.clone();
+        notes.push(Flaw::new(Code::CONFIG_1703, place, message).at("security.audit.enabled"));
+    }
 }
 
 /// What is said of a key that nothing knows, if that is no mistake.
@@ -58,8 +73,13 @@ pub(crate) fn note_of(unknown: &Flaw) -> Option<Flaw> {
 const TRUSTING: [&str; 4] =
     ["insecureskipverify", "insecureskiptlsverify", "tlsskipverify", "insecure"];
 
-/// A key that nothing knows, with the reason why there is none if it is a known one of others.
+/// A key that nothing knows, with the reason why there is none if it is a known one of others, and with its place if
+/// it is a section at the top of the file.
 pub(crate) fn helped(unknown: Flaw) -> Flaw {
+    if let Some(section) = section(&unknown.path) {
+        let help = format!("did you mean `defaults.{section}`?");
+        return unknown.helped(help);
+    }
     let key = unknown.path.rsplit('.').next().unwrap_or_default();
     let key = key.replace(['_', '-'], "").to_ascii_lowercase();
     if !TRUSTING.contains(&&*key) {
@@ -69,12 +89,18 @@ pub(crate) fn helped(unknown: Flaw) -> Flaw {
     unknown.helped(why.to_owned())
 }
 
+/// The section that a key at the top of the file is for.
+fn section(key: &str) -> Option<String> {
+    let key = key.strip_prefix("default_").unwrap_or(key);
+    let all = serde_json::to_value(Sections::default()).ok()?;
+    all.as_object()?.keys().find(|section| *section == key).cloned()
+}
+
 fn note(member: &Member, path: &str) -> Flaw {
     Flaw::new(Code::CONFIG_1703, member.key_place.clone(), "this key has no effect").at(path)
 }
 
 fn says_idempotent(node: &Node) -> bool {
-    use crate::config::value::Value;
     match &node.value {
         Value::Map(members) => members.iter().any(|member| {
             member.key.eq_ignore_ascii_case("idempotent") || says_idempotent(&member.node)

@@ -11,6 +11,7 @@ mod identity;
 mod inert;
 mod options;
 mod plugin;
+pub(crate) mod schemes;
 mod sections;
 mod settings;
 

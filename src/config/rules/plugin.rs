@@ -6,9 +6,11 @@ use super::{
     endpoints::check_endpoints,
     identity::{mistake_in_name, mistake_in_version},
     options::check_options,
+    schemes::{self, leads_elsewhere, unknown_scheme},
     sections::check_sections,
 };
 use crate::{
+    auth::AuthConfig,
     config::{
         model::{PluginConfig, Sections},
         nearest::did_you_mean,
@@ -19,10 +21,6 @@ use crate::{
 
 pub(crate) const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "unix", "exec"];
 
-/// What addresses begin with that lead over another transport than HTTP. Among `endpoints` they are reached by it.
-const OTHERS: [&str; 7] =
-    ["unix:", "exec:", "tcp://", "grpc://", "grpc-tls://", "grpcs://", "grpc+unix://"];
-
 /// Checks one plugin; `transports` are those of the program's own factories.
 pub(crate) fn check_plugin(
     plugin: &PluginConfig,
@@ -32,7 +30,9 @@ pub(crate) fn check_plugin(
 ) {
     check_name(plugin, checked);
     check_place(plugin, transports, checked);
-    check_auth(plugin, checked);
+    if let Some(auth) = &plugin.auth {
+        check_auth(auth, "auth", &plugin.name, checked);
+    }
     check_sections(plugin, checked);
     check_times(plugin, defaults, checked);
     let is_own = |name: &String| *name == plugin.kind || *name == plugin.transport;
@@ -82,8 +82,7 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
                 "an `endpoint`, such as `https://tax.example`, or `endpoints`, or `discover`",
             );
             for (key, address) in addresses(plugin) {
-                let is_elsewhere = OTHERS.iter().any(|scheme| address.starts_with(scheme));
-                if key != "endpoint" && is_elsewhere {
+                if key != "endpoint" && leads_elsewhere(address) {
                     check_address(&key, address, checked);
                 } else {
                     check_url(&key, address, checked);
@@ -122,6 +121,11 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
             checked.wrong_helped("transport", Code::PLUGIN_1008, message, help);
         }
     }
+    if !is_made {
+        for (key, address) in addresses(plugin) {
+            check_scheme(&key, address, checked);
+        }
+    }
     if let Some(discover) = &plugin.discover {
         check_discover(discover, checked);
     }
@@ -148,6 +152,16 @@ fn check_url(key: &str, address: &str, checked: &mut Checked<'_>) {
     }
 }
 
+/// An address that is well, and leads nowhere.
+fn check_scheme(key: &str, address: &str, checked: &mut Checked<'_>) {
+    let Some(scheme) = unknown_scheme(address) else { return };
+    let known =
+        [&schemes::HTTP[..], &schemes::GRPC, &schemes::SOCKETS, &schemes::PROGRAMS].concat();
+    let message =
+        format!("no transport reaches `{}`; there are `{}`", Quoted(scheme), known.join("`, `"));
+    checked.wrong_helped(key, Code::PLUGIN_1004, message, did_you_mean(scheme, &known));
+}
+
 fn check_address(key: &str, address: &str, checked: &mut Checked<'_>) {
     if let Err(error) = Endpoint::new(address) {
         checked.wrong(key, Code::PLUGIN_1004, error.what().to_owned());
@@ -170,23 +184,35 @@ fn check_private(transport: &str, key: &str, address: &str, checked: &mut Checke
     checked.wrong_helped(key, Code::CONFIG_1703, message, help);
 }
 
-fn check_auth(plugin: &PluginConfig, checked: &mut Checked<'_>) {
-    let Some(auth) = &plugin.auth else { return };
+/// Credentials below `key`, of a plugin or of all, which have no name.
+pub(super) fn check_auth(auth: &AuthConfig, key: &str, name: &str, checked: &mut Checked<'_>) {
     let Err(error) = auth.validate() else { return };
     let what = error.what();
     let message = what.strip_prefix("auth: ").unwrap_or(what).to_owned();
-    let name: String = plugin.name.chars().filter(char::is_ascii_alphanumeric).collect();
-    let variable = |what: &str| {
-        let name = name.to_ascii_uppercase();
-        Some(format!("write it, or \"${{{name}_{what}}}\""))
-    };
+    let variable = |what: &str| Some(format!("write it, or \"${{{}}}\"", variable(name, what)));
     let (help, missing): (_, &[_]) = match error.code() {
-        Code::AUTH_1101 => (variable("API_KEY"), &["auth.api_key"]),
-        Code::AUTH_1102 => (variable("TOKEN"), &["auth.token"]),
-        Code::AUTH_1103 => (variable("PASSWORD"), &["auth.username", "auth.password"]),
+        // What is there, and wrong.
+        _ if !message.contains(" needs ") => (None, &[]),
+        Code::AUTH_1101 => (variable("API_KEY"), &["api_key"]),
+        Code::AUTH_1102 => (variable("TOKEN"), &["token"]),
+        Code::AUTH_1103 => (variable("PASSWORD"), &["username", "password"]),
+        Code::AUTH_1104 => (None, &["cert_file", "key_file"]),
         _ => (None, &[]),
     };
-    checked.lacking("auth", error.code(), message, help, missing);
+    let missing: Vec<_> = missing.iter().map(|of| format!("{key}.{of}")).collect();
+    let missing: Vec<_> = missing.iter().map(String::as_str).collect();
+    checked.lacking(key, error.code(), message, help, &missing);
+}
+
+/// A name that a variable may have.
+fn variable(name: &str, what: &str) -> String {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name = name.to_ascii_uppercase();
+    match name.chars().next() {
+        None => what.to_owned(),
+        Some(first) if first.is_ascii_digit() => format!("PLUGIN_{name}_{what}"),
+        Some(_) => format!("{name}_{what}"),
+    }
 }
 
 /// A time that ends before one inside it could.

@@ -15,7 +15,7 @@ macro_rules! each_section {
     };
 }
 
-/// The sections for all plugins, by the names that the file has for them.
+/// The sections for all plugins, by the names that the file has for them, but for `auth`: plugins may add to it.
 pub(crate) fn check_defaults(sections: &Sections, at: At<'_>, flaws: &mut Flaws) {
     let mut checked = Checked { at, flaws };
     let mut check = |section: &str, result: Result<(), Error>| {
@@ -24,7 +24,7 @@ pub(crate) fn check_defaults(sections: &Sections, at: At<'_>, flaws: &mut Flaws)
         checked.section(&name, result);
     };
     each_section!(
-        sections, check, auth retry circuit_breaker health_check connection rate_limit balance failover
+        sections, check, retry circuit_breaker health_check connection rate_limit balance failover
         budget concurrency fallback
     );
 }

@@ -45,6 +45,10 @@ pub fn schema() -> Value {
     let mut plugin =
         writer.write(&shape::<PluginConfig>(), &plugins, Some(&to_value(&PluginConfig::default())));
 
+    // Neither can be left out.
+    root["type"] = json!("object");
+    plugin["type"] = json!("object");
+
     let mut definitions = definitions();
     for name in names {
         let section = all["properties"][name].take();

@@ -33,9 +33,12 @@ impl Writer<'_> {
             Shape::Text if is_secret(path) => defined("secret"),
             Shape::Text => defined("text"),
             Shape::Choice(choices) => one_of(choices),
-            Shape::List(item) => json!({ "type": "array", "items": self.write(item, path, None) }),
+            Shape::List(item) => {
+                json!({ "type": ["array", "null"], "items": self.write(item, path, None) })
+            }
             Shape::Map(of) => {
-                json!({ "type": "object", "additionalProperties": self.write(of, path, None) })
+                let each = self.write(of, path, None);
+                json!({ "type": ["object", "null"], "additionalProperties": each })
             }
             Shape::Struct { fields, is_open } => self.fields(fields, *is_open, path, default),
             Shape::One(_, said) if said.starts_with(DURATION) => {
@@ -94,7 +97,12 @@ impl Writer<'_> {
             let of = default.and_then(|of| default_of(name, of));
             properties.insert((*name).to_owned(), self.write(shape, &path.key(name), of.as_ref()));
         }
-        json!({ "type": "object", "properties": properties, "additionalProperties": is_open })
+        json!({
+            // As Go writes what is not there.
+            "type": ["object", "null"],
+            "properties": properties,
+            "additionalProperties": is_open,
+        })
     }
 }
 

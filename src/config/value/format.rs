@@ -34,8 +34,10 @@ impl Format {
     }
 
     pub(crate) fn by_extension(path: &Path) -> Result<Self, Flaw> {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        Self::named(extension.unwrap_or_default())
+        match path.extension() {
+            Some(extension) => Self::named(&extension.to_string_lossy()),
+            None => Err(unknown("the file has no extension, which says its format".to_owned())),
+        }
     }
 
     /// The code of a file that is not of the format.
@@ -52,14 +54,17 @@ impl Format {
             "yaml" | "yml" => Self::Yaml,
             "toml" => Self::Toml,
             _ => {
-                let shown = Quoted(name);
-                let message = format!("`{shown}` is no format of a config file");
-                return Err(Flaw::new(Code::CONFIG_1702, Default::default(), message)
-                    .helped("use `.json`, `.yaml` or `.toml`".to_owned()));
+                return Err(unknown(format!("`{}` is no format of a config file", Quoted(name))));
             }
         };
         Ok(format)
     }
+}
+
+#[cold]
+fn unknown(message: String) -> Flaw {
+    let help = "use `.json`, `.yaml` or `.toml`".to_owned();
+    Flaw::new(Code::CONFIG_1702, Default::default(), message).helped(help)
 }
 
 impl FromStr for Format {

@@ -19,7 +19,7 @@ pub use self::format::Format;
 pub(crate) use self::{
     flaw::{Flaw, Flaws},
     parse::parse,
-    path::Path,
+    path::{Path, is_plugins},
     source::{Position, Source},
     tree::{Member, Node, Place, Text, Value},
 };

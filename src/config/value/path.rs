@@ -27,6 +27,21 @@ impl<'p> Path<'p> {
             Self::Index(parent, _) => parent.any(is),
         }
     }
+
+    /// Whether any part of it is such a key, in a file: there the name of a plugin is none.
+    pub(crate) fn any_in_file(&self, is: &impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Root => false,
+            Self::Key(Self::Key(Self::Root, all), _) if is_plugins(all) => is(all),
+            Self::Key(parent, key) => is(key) || parent.any_in_file(is),
+            Self::Index(parent, _) => parent.any_in_file(is),
+        }
+    }
+}
+
+/// Whether a key of a file is that of its plugins.
+pub(crate) fn is_plugins(key: &str) -> bool {
+    key.eq_ignore_ascii_case("plugins")
 }
 
 impl fmt::Display for Path<'_> {
@@ -60,5 +75,10 @@ mod tests {
         assert_eq!(third.key("auth").to_string(), "plugins[2].auth");
         assert_eq!(third.key("a.b").key("c").to_string(), r#"plugins[2]["a.b"].c"#);
         assert!(third.key("auth").any(&|key| key == "plugins"));
+        // One that is called `auth` has no `auth` by that.
+        let is_auth = |key: &str| key == "auth";
+        let auth = plugins.key("auth");
+        assert!(auth.any(&is_auth) && !auth.key("labels").any_in_file(&is_auth));
+        assert!(auth.key("auth").any_in_file(&is_auth) && third.key("auth").any_in_file(&is_auth));
     }
 }

@@ -94,7 +94,11 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
                 Some((said, at)) => (said, position(source, at).filter(|_| is_lost)),
                 _ => (what, None),
             };
-            // What follows is for the programmer.
+            // What is advised is for the programmer.
+            let what = match what.split_once("multiple YAML documents") {
+                Some(_) => "a second document begins here, but a config is one",
+                None => what,
+            };
             let what = what.split(". ").next().unwrap_or_default();
             let at = at.unwrap_or(end);
             let place = if is_lost { Place::file(at, at) } else { place };

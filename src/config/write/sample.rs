@@ -96,6 +96,12 @@ impl Sample<'_> {
         link.map_or(of, |name| &self.schema["$defs"][name])
     }
 
+    /// Whether it has keys of its own and cannot be written as a value.
+    fn is_section(&self, of: &Value) -> bool {
+        let is = &self.resolved(of)["type"];
+        *is == "object" || *is == json!(["object", "null"])
+    }
+
     /// The keys of a section, by our names. None if it is a value.
     fn properties(&self, of: &Value) -> Map<String, Value> {
         let mut properties =
@@ -111,7 +117,7 @@ impl Sample<'_> {
         let mut sections = Vec::new();
         for (key, of) in keys.iter().filter(|(key, _)| !path.is_empty() || *key != "plugins") {
             let own = self.properties(of);
-            if !own.is_empty() && self.resolved(of)["type"] == "object" {
+            if !own.is_empty() && self.is_section(of) {
                 sections.push((key, of, own));
                 continue;
             }
@@ -212,5 +218,6 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         directories.create(parent)?;
     }
-    file.open(path)?.write_all(text.as_bytes())
+    // Half of one would be in the way of the next.
+    file.open(path)?.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)))
 }
