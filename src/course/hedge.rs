@@ -142,7 +142,8 @@ impl Pace {
 #[derive(Debug)]
 pub(super) struct SharedPace {
     base: Instant,
-    pace: Mutex<Option<Pace>>,
+    /// On the heap, since few layers hedge by what calls took.
+    pace: Mutex<Option<Box<Pace>>>,
     /// In nanoseconds; 0 while it is not known.
     delay: AtomicU64,
 }
@@ -158,7 +159,7 @@ impl SharedPace {
 
     pub(super) fn record(&self, took: Duration) {
         if let Ok(mut pace) = self.pace.try_lock() {
-            pace.get_or_insert_with(Pace::new).record(took, self.now());
+            pace.get_or_insert_with(|| Box::new(Pace::new())).record(took, self.now());
         }
     }
 
