@@ -1,10 +1,7 @@
 //! A bank of tokens that calls and time fill. No clock but for a retry.
 
 use super::tokens::{MANY, TOKEN, rate, thousandths};
-use crate::sync::{
-    Padded,
-    atomic::{AtomicU64, Ordering},
-};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Each call puts in a part of a token, `floor` tokens come in each second, and each retry takes one.
 pub(super) struct Bank {
@@ -13,7 +10,7 @@ pub(super) struct Bank {
     capacity: AtomicU64,
     /// Nanoseconds for one token of the floor; 0 for none.
     floor_interval: AtomicU64,
-    tokens: Padded<AtomicU64>,
+    tokens: AtomicU64,
     /// Up to when the floor was paid out.
     paid_until: AtomicU64,
 }
@@ -25,7 +22,7 @@ impl Bank {
             deposit: AtomicU64::new(0),
             capacity: AtomicU64::new(0),
             floor_interval: AtomicU64::new(0),
-            tokens: Padded(AtomicU64::new(0)),
+            tokens: AtomicU64::new(0),
             paid_until: AtomicU64::new(0),
         };
         bank.set(ratio, floor, capacity, 0);

@@ -23,11 +23,10 @@ pub(super) struct AllRules {
     /// A [`RuleKind`].
     current: AtomicU64,
     clock: Clock,
-    bank: Bank,
     /// There with the first config that has one of them.
     others: OnceLock<Box<Others>>,
-    payments: Padded<Payments>,
     one_update_at_a_time: Mutex<()>,
+    written: Padded<Written>,
 }
 
 /// The rules beside the one by default. Each has cache lines of its own, so together they take much memory.
@@ -55,6 +54,12 @@ impl Others {
         let [first, second] = &self.windows;
         if rule == RuleKind::FirstWindow { first } else { second }
     }
+}
+
+/// What calls write. Together, since a call reads all of the bank, and a retry writes to both.
+struct Written {
+    bank: Bank,
+    payments: Payments,
 }
 
 #[derive(Default)]
@@ -108,10 +113,12 @@ impl AllRules {
         Self {
             current: AtomicU64::new(RuleKind::Bank as u64),
             clock: Clock::new(),
-            bank: Bank::new(ratio, floor, capacity),
             others: OnceLock::new(),
-            payments: Padded(Payments::default()),
             one_update_at_a_time: Mutex::new(()),
+            written: Padded(Written {
+                bank: Bank::new(ratio, floor, capacity),
+                payments: Payments::default(),
+            }),
         }
     }
 
@@ -142,9 +149,9 @@ impl AllRules {
                 RuleKind::Empty
             }
             BudgetConfig::Share(ShareBudget { ratio, floor, capacity, start, ttl: None }) => {
-                self.bank.set(ratio, floor, capacity, self.clock.nanos());
+                self.written.bank.set(ratio, floor, capacity, self.clock.nanos());
                 if begins(RuleKind::Bank) {
-                    self.bank.fill(start);
+                    self.written.bank.fill(start);
                 }
                 RuleKind::Bank
             }
@@ -204,7 +211,7 @@ impl AllRules {
     /// The rule by default is in the caller, the others are out of its way.
     #[inline]
     pub(super) fn deposit(&self) {
-        if self.is(RuleKind::Bank) { self.bank.deposit() } else { self.deposit_elsewhere() }
+        if self.is(RuleKind::Bank) { self.written.bank.deposit() } else { self.deposit_elsewhere() }
     }
 
     #[inline(never)]
@@ -226,7 +233,11 @@ impl AllRules {
 
     #[inline]
     pub(super) fn first_success(&self) {
-        if self.is(RuleKind::Bank) { self.bank.deposit() } else { self.first_success_elsewhere() }
+        if self.is(RuleKind::Bank) {
+            self.written.bank.deposit()
+        } else {
+            self.first_success_elsewhere()
+        }
     }
 
     #[inline(never)]
@@ -259,7 +270,7 @@ impl AllRules {
     pub(super) fn pay(&self, cause: Cause) -> Option<(RuleKind, u32)> {
         let rule = self.rule();
         let cost = match rule {
-            RuleKind::Bank => self.bank.withdraw(self.clock.nanos()).then_some(0),
+            RuleKind::Bank => self.written.bank.withdraw(self.clock.nanos()).then_some(0),
             RuleKind::FirstWindow | RuleKind::SecondWindow => {
                 self.window(rule).withdraw(self.clock.nanos()).then_some(0)
             }
@@ -269,7 +280,7 @@ impl AllRules {
             RuleKind::Empty => None,
             RuleKind::Unlimited => Some(0),
         };
-        let Payments { paid, unpaid } = &*self.payments;
+        let Payments { paid, unpaid } = &self.written.payments;
         // Relaxed: these are only counted.
         let count = if cost.is_some() { paid } else { unpaid };
         count.fetch_add(1, Ordering::Relaxed);
@@ -295,7 +306,7 @@ impl AllRules {
     pub(super) fn available(&self) -> u32 {
         let rule = self.rule();
         match rule {
-            RuleKind::Bank => self.bank.available(self.clock.nanos()),
+            RuleKind::Bank => self.written.bank.available(self.clock.nanos()),
             RuleKind::FirstWindow | RuleKind::SecondWindow => {
                 self.window(rule).available(self.clock.nanos())
             }
@@ -308,7 +319,7 @@ impl AllRules {
     }
 
     pub(super) fn paid_and_unpaid(&self) -> (u64, u64) {
-        let Payments { paid, unpaid } = &*self.payments;
+        let Payments { paid, unpaid } = &self.written.payments;
         (paid.load(Ordering::Relaxed), unpaid.load(Ordering::Relaxed))
     }
 }

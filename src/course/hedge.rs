@@ -143,7 +143,8 @@ impl Pace {
 #[derive(Debug)]
 pub(super) struct SharedPace {
     base: Instant,
-    pace: Mutex<Option<Pace>>,
+    /// On the heap, since few layers hedge by what calls took.
+    pace: Mutex<Option<Box<Pace>>>,
     /// In nanoseconds; 0 while it is not known.
     delay: AtomicU64,
 }
@@ -160,7 +161,7 @@ impl SharedPace {
     /// A call that was cut short counts only if it took longer than the delay at this quantile.
     pub(super) fn record(&self, took: Duration, longer_than: Option<f64>) {
         if let Ok(mut pace) = self.pace.try_lock() {
-            let (pace, now) = (pace.get_or_insert_with(Pace::new), self.now());
+            let (pace, now) = (pace.get_or_insert_with(|| Box::new(Pace::new())), self.now());
             let counts = |quantile| pace.delay(quantile, now).is_some_and(|delay| took > delay);
             if longer_than.is_none_or(counts) {
                 pace.record(took, now);

@@ -39,7 +39,8 @@ pin_project! {
         #[pin]
         state: State<F, A::Future, A::Response>,
         kept: Option<A::Kept>,
-        policy: Held<A, C>,
+        // None where nothing answers in place of the service.
+        policy: Option<Held<A, C>>,
     }
 }
 
@@ -57,8 +58,8 @@ where
     A: Substitute<Req>,
 {
     #[inline]
-    pub(super) fn new(inner: F, kept: A::Kept, policy: Held<A, C>) -> Self {
-        Self { state: State::Calling { inner }, kept: Some(kept), policy }
+    pub(super) fn new(inner: F, kept: Option<A::Kept>, policy: Option<Held<A, C>>) -> Self {
+        Self { state: State::Calling { inner }, kept, policy }
     }
 }
 
@@ -75,8 +76,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let StateProj::Calling { inner } = this.state.as_mut().project() {
-            let policy = this.policy.core();
-            let (error, answer) = match ready!(inner.poll(cx)) {
+            let result = ready!(inner.poll(cx));
+            let Some(policy) = this.policy.as_ref().map(|held| held.core()) else {
+                return Poll::Ready(result.map_err(Error::from_service));
+            };
+            let (error, answer) = match result {
                 Ok(answer) if !policy.classify.classify(Ok(&answer)).is_failure() => {
                     if let Some(kept) = this.kept.take() {
                         policy.substitute.observe(kept, &answer);

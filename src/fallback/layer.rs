@@ -39,7 +39,8 @@ use crate::{
 /// ```
 #[derive(Clone, Copy)]
 pub struct FallbackLayer<A, C = ErrIsFailure> {
-    substitute: A,
+    /// `None`: the answer of the service is the answer, whatever it is.
+    substitute: Option<A>,
     classify: C,
 }
 
@@ -54,6 +55,12 @@ impl<A> FallbackLayer<A> {
     /// # let _ = layer;
     /// ```
     pub const fn new(substitute: A) -> Self {
+        Self { substitute: Some(substitute), classify: ErrIsFailure }
+    }
+
+    /// With `None` calls pass, and keep nothing.
+    #[cfg(feature = "config")]
+    pub(crate) const fn of(substitute: Option<A>) -> Self {
         Self { substitute, classify: ErrIsFailure }
     }
 }
@@ -165,9 +172,10 @@ impl<S, A: Clone, C: Clone> Layer<S> for FallbackLayer<A, C> {
     type Service = Fallback<S, A, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let policy =
-            Policy { substitute: self.substitute.clone(), classify: self.classify.clone() };
-        Fallback::new(inner, Leases::new(policy, shards()))
+        let policy = self.substitute.clone().map(|substitute| {
+            Leases::new(Policy { substitute, classify: self.classify.clone() }, shards())
+        });
+        Fallback::new(inner, policy)
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ResponseFuture, Substitute, future::Policy};
+use super::{
+    ResponseFuture, Substitute,
+    future::{Held, Policy},
+};
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
@@ -25,11 +28,12 @@ use crate::{
 /// [module](super).
 pub struct Fallback<S, A, C = ErrIsFailure> {
     inner: S,
-    policy: Leases<Policy<A, C>, ()>,
+    /// None where nothing answers in place of the service.
+    policy: Option<Leases<Policy<A, C>, ()>>,
 }
 
 impl<S, A, C> Fallback<S, A, C> {
-    pub(super) fn new(inner: S, policy: Leases<Policy<A, C>, ()>) -> Self {
+    pub(super) fn new(inner: S, policy: Option<Leases<Policy<A, C>, ()>>) -> Self {
         Self { inner, policy }
     }
 
@@ -44,8 +48,21 @@ impl<S, A, C> Fallback<S, A, C> {
     where
         A: Substitute<Req>,
     {
-        let kept = self.policy.core().substitute.keep(&request);
-        ResponseFuture::new(call(&mut self.inner, request), kept, self.policy.take())
+        let kept = self.keep(&request);
+        ResponseFuture::new(call(&mut self.inner, request), kept, self.held())
+    }
+
+    #[inline]
+    fn keep<Req>(&self, request: &Req) -> Option<A::Kept>
+    where
+        A: Substitute<Req>,
+    {
+        self.policy.as_ref().map(|policy| policy.core().substitute.keep(request))
+    }
+
+    #[inline]
+    fn held(&self) -> Option<Held<A, C>> {
+        self.policy.as_ref().map(Leases::take)
     }
 }
 
@@ -86,9 +103,9 @@ where
     }
 
     fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
-        let kept = self.policy.core().substitute.keep(&request);
+        let kept = self.keep(&request);
         let inner = self.inner.call_hedging(request, tried)?;
-        Some(ResponseFuture::new(inner, kept, self.policy.take()))
+        Some(ResponseFuture::new(inner, kept, self.held()))
     }
 }
 
@@ -124,5 +141,28 @@ impl<S: fmt::Debug, A, C> fmt::Debug for Fallback<S, A, C> {
             .field("substitute", &TypeName::<A>::new())
             .field("classify", &TypeName::<C>::new())
             .finish()
+    }
+}
+
+#[cfg(all(test, feature = "config"))]
+mod tests {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{error::Kind, fallback::FallbackLayer, outcome::Outcome};
+
+    #[tokio::test]
+    async fn where_nothing_answers_the_service_does_and_nothing_is_held() {
+        let half = service_fn(async |n: u32| match n % 2 {
+            0 => Ok(n / 2),
+            _ => Err(Error::refused(Kind::Overloaded)),
+        });
+        let layer = FallbackLayer::of(None::<fn(Error) -> Result<u32, Error>>);
+        let all_bad = |_: Result<&u32, &Error>| Outcome::Failure;
+        let service = layer.with_classify(all_bad).layer(half);
+        assert!(service.policy.is_none());
+        assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
+        let error = service.oneshot(7).await.unwrap_err();
+        assert!(error.is_unsent() && error.kind() == Kind::Overloaded);
     }
 }

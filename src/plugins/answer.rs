@@ -98,6 +98,11 @@ impl<Req: Request, Res: Response> Answer<Req, Res> {
         };
         Ok(Self { how })
     }
+
+    /// `None` if it answers no call.
+    pub(super) fn some(self) -> Option<Self> {
+        (!matches!(self.how, How::None)).then_some(self)
+    }
 }
 
 fn default<Res: Response>(written: &Value) -> Result<Res, Error> {
@@ -230,5 +235,24 @@ impl<Req> fmt::Debug for KeptOf<Req> {
 impl<Req, Res> fmt::Debug for AnswerFuture<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerFuture").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_may_answer_is_some() {
+        let some = |section: Value| {
+            let config = serde_json::from_value(section).unwrap();
+            Answer::<u64, u64>::of(&config, None).unwrap().some().is_some()
+        };
+        assert!(some(json!({ "strategy": "cached" })));
+        assert!(some(json!({ "strategy": "default", "default_response": 7 })));
+        assert!(!some(json!({ "strategy": "cached", "enabled": false })));
+        assert!(!some(json!({ "strategy": "none" })) && !some(json!({})));
     }
 }

@@ -146,7 +146,7 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             rate_limit: RateLimitLayer::of((&sections.rate_limit).into(), name()),
             concurrency: ConcurrencyLimitLayer::of(limit, name()).wait(wait),
             terms: TermsLayer::new(sections),
-            fallback: FallbackLayer::new(fallback),
+            fallback: FallbackLayer::of(fallback.some()),
             breaker: CircuitBreakerLayer::with_name(breaker, name()),
             failover: FailoverLayer::new(attempts)
                 .with_budget(Budget::with_config(sections.budget)),

@@ -29,7 +29,16 @@ impl KeyBytes {
         self.is_touched.then_some(bytes)
     }
 
-    #[inline]
+    #[inline(never)]
+    fn write_further(&mut self, bytes: &[u8]) {
+        self.is_touched = true;
+        if self.has_ended {
+            self.has_ended = false;
+            self.push(&[END]);
+        }
+        self.push(bytes);
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
         if let Some(into) = self.short.get_mut(self.len..end).filter(|_| self.long.is_empty()) {
@@ -45,14 +54,17 @@ impl KeyBytes {
 }
 
 impl Hasher for KeyBytes {
-    #[inline]
+    // Always: a number is stored then, rather than copied, and its length is known where it is hashed.
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) {
-        self.is_touched = true;
-        if self.has_ended {
-            self.has_ended = false;
-            self.push(&[END]);
+        match self.short.get_mut(..bytes.len()) {
+            // Of one part, and short, as most are.
+            Some(into) if !self.is_touched => {
+                into.copy_from_slice(bytes);
+                (self.len, self.is_touched) = (bytes.len(), true);
+            }
+            _ => self.write_further(bytes),
         }
-        self.push(bytes);
     }
 
     #[inline]
