@@ -57,6 +57,11 @@ impl AnyDiscover {
         Self { open: Arc::new(move || source.discover().boxed()), retired: Arc::default() }
     }
 
+    /// The same source for another stack, which is retired apart from this.
+    pub(super) fn for_another(&self) -> Self {
+        Self { open: self.open.clone(), retired: Arc::default() }
+    }
+
     /// Changes each endpoint that the source finds; `None` leaves it out.
     pub(super) fn map<F>(self, change: F) -> Self
     where

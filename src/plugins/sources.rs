@@ -93,7 +93,7 @@ fn mistake(text: String) -> Error {
 
 /// Of this program: a source that it has registered under the name of the service.
 fn memory(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
-    asked.known.get(asked.service).cloned().ok_or_else(|| {
+    asked.known.get(asked.service).map(AnyDiscover::for_another).ok_or_else(|| {
         let names: Vec<_> = asked.known.keys().map(String::as_str).collect();
         let hint = did_you_mean(asked.service, &names).map(|hint| format!("{hint} "));
         let hint = hint.unwrap_or_default();

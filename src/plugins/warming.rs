@@ -31,12 +31,17 @@ pub(super) fn waits<Req: Request, Res: Response>(
     let is_checked_first = health.enabled && health.initial == Initial::Unhealthy;
     let is_asked_for = next.core().plugin.discover.is_some();
     (is_asked_for || is_checked_first)
-        && has_endpoints(&slot.current())
+        && slot
+            .current()
+            .core()
+            .made()
+            .is_some_and(|made| made.layers.balance.handle().candidates() > 0)
         && Handle::try_current().is_ok()
 }
 
+/// Whether nothing bars one of its endpoints: that all are taken since none is healthy is not enough.
 fn has_endpoints<Req, Res>(held: &Held<Req, Res>) -> bool {
-    held.core().made().is_some_and(|made| made.layers.balance.handle().candidates() > 0)
+    held.core().made().is_some_and(|made| made.layers.balance.handle().eligible() > 0)
 }
 
 /// Has `next` find its endpoints, and then `come` to its place: also with the end of its runtime.

@@ -208,7 +208,8 @@ async fn the_first_newcomer_keeps_the_keys_of_those_that_have_left_when_another_
 #[tokio::test(start_paused = true)]
 async fn however_many_come_there_are_few_waves() {
     let strategy = by_number(SCHEMES[0], FadeIn::default());
-    let all = endpoints(1..121);
+    let mut all = endpoints(1..121);
+    all.sort_by(|one, other| one.identity().cmp(other.identity()));
     let mut table = strategy.table(&all[..2], Some(&strategy.table(&[], None)));
     for (wait, from) in [(100, 3), (1, 61)] {
         advance(Duration::from_secs(wait)).await;
