@@ -301,19 +301,27 @@ async fn calls_by_the_hundred_to_a_server_that_hangs_up_make_few_connections() {
     assert!(failed > 0 && plugin.connections() <= 8, "{} connections", plugin.connections());
 }
 
-/// What a server says that ends a call by the `grpc-timeout` which it was sent.
+/// What a server says that ends a call by the `grpc-timeout` which it was sent, or by another time of its own.
 #[tokio::test]
 async fn one_that_says_that_time_is_over_is_to_blame_unless_it_is_the_time_of_the_caller() {
-    let (plugin, _) = server(|_, mut wire| async move {
-        while let Some(asked) = wire.next().await {
-            let fields = [("content-type", "application/grpc+json"), ("grpc-status", "4")];
-            let fields = fields.map(|(name, value)| header(name, value)).concat();
-            let block = [&[OK][..], &fields].concat();
-            wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &block)).await;
-        }
-    })
-    .await;
-    for (deadline, state) in [(true, CircuitState::Closed), (false, CircuitState::Open)] {
+    let ends_after = |time| {
+        server(move |_, mut wire| async move {
+            while let Some(asked) = wire.next().await {
+                tokio::time::sleep(time).await;
+                let fields = [("content-type", "application/grpc+json"), ("grpc-status", "4")];
+                let fields = fields.map(|(name, value)| header(name, value)).concat();
+                let block = [&[OK][..], &fields].concat();
+                wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &block)).await;
+            }
+        })
+    };
+    let (early, late) = (Duration::ZERO, Duration::from_millis(370));
+    for (deadline, after, state) in [
+        (Some(Duration::from_millis(400)), late, CircuitState::Closed),
+        (Some(Duration::from_secs(9)), early, CircuitState::Open),
+        (None, early, CircuitState::Open),
+    ] {
+        let (plugin, _) = ends_after(after).await;
         let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(2));
         let endpoint = Endpoint::new(plugin.address.replace("tcp", "grpc")).unwrap();
         let member = Member::new(endpoint);
@@ -321,11 +329,14 @@ async fn one_that_says_that_time_is_over_is_to_blame_unless_it_is_the_time_of_th
         let service = connector.connect(&member);
         for _ in 0..2 {
             let call = Call::new(7);
-            let call = if deadline { call.with_timeout(Duration::from_secs(9)) } else { call };
+            let call = match deadline {
+                Some(deadline) => call.with_timeout(deadline),
+                None => call,
+            };
             let error =
                 timeout(PATIENCE, service.clone().oneshot(call)).await.unwrap().unwrap_err();
             assert_eq!(error.kind(), Kind::Timeout, "{error}");
         }
-        assert_eq!(breaker.handle_for(member.key()).unwrap().state(), state, "{deadline}");
+        assert_eq!(breaker.handle_for(member.key()).unwrap().state(), state, "{deadline:?}");
     }
 }

@@ -74,7 +74,7 @@
 //! # How an attempt ends
 //! | end | for breakers, and for the member |
 //! |---|---|
-//! | [`Attempts::timeout`] | a failure of the endpoint |
+//! | [`Attempts::timeout`] | a failure of the endpoint, unless its caller gave it less time, or owes the rest of its upload |
 //! | the deadline of the request, [`Attempts::overall`], a drop, the other one of a hedge that answers | cancelled: a failure only by the policy for [cancelled calls](crate::breaker::Cancelled) |
 //! | an error that the caller caused | nothing |
 //! | a connection that had been idle and was dead | nothing; an idempotent call is sent again for free, once |

@@ -187,3 +187,26 @@ impl<A, C> fmt::Debug for FallbackLayer<A, C> {
             .finish()
     }
 }
+
+#[cfg(all(test, feature = "config"))]
+mod tests {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{error::Kind, outcome::Outcome};
+
+    #[tokio::test]
+    async fn where_nothing_answers_the_service_does_and_nothing_is_held() {
+        let half = service_fn(async |n: u32| match n % 2 {
+            0 => Ok(n / 2),
+            _ => Err(Error::refused(Kind::Overloaded)),
+        });
+        let layer = FallbackLayer::of(None::<fn(Error) -> Result<u32, Error>>);
+        let all_bad = |_: Result<&u32, &Error>| Outcome::Failure;
+        let service = layer.with_classify(all_bad).layer(half);
+        assert!(service.policy.is_none());
+        assert_eq!(service.clone().oneshot(8).await.unwrap(), 4);
+        let error = service.oneshot(7).await.unwrap_err();
+        assert!(error.is_unsent() && error.kind() == Kind::Overloaded);
+    }
+}

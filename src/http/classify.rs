@@ -17,7 +17,7 @@ use crate::{
 /// |---|---|---|
 /// | 429 | [`Outcome::Overload`] | after its `Retry-After`, or a backoff |
 /// | 503 with a `Retry-After` | [`Outcome::Overload`] | after that |
-/// | any other 5xx, such as a plain 500 | [`Outcome::Failure`] | after a backoff |
+/// | any other 5xx but 501 and 505, such as a plain 500 | [`Outcome::Failure`] | after a backoff |
 /// | any other status, such as 404 | [`Outcome::Success`]: a 4xx is a mistake of the caller, and so is a method or a version that an endpoint does not know (501, 505) | no |
 /// | gRPC `RESOURCE_EXHAUSTED` | [`Outcome::Overload`] | after its pushback, or a backoff |
 /// | gRPC `UNAVAILABLE` with a pushback | [`Outcome::Overload`] | after that |

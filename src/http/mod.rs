@@ -8,7 +8,7 @@
 //!
 //! | to | use | where |
 //! |---|---|---|
-//! | count 5xx and gRPC statuses as failures | [`HttpClassify`] | `with_classify` of a balancer, breaker, failover or retry; all layers of a stack need it, see [`WithClassify`](crate::stack::WithClassify) |
+//! | count 5xx (but 501 and 505) and gRPC statuses as failures | [`HttpClassify`] | `with_classify` of a balancer, breaker, failover or retry; all layers of a stack need it, see [`WithClassify`](crate::stack::WithClassify) |
 //! | judge streams and gRPC calls when their body ends | [`AtBodyEnd`], by [`until_body_end`](crate::CircuitBreakerLayer::until_body_end) | a breaker |
 //! | keep the place of a call until its body ends | [`AtBodyEnd`], by [`until_body_end`](crate::ConcurrencyLimitLayer::until_body_end) | a concurrency limit |
 //! | count open streams as load of an endpoint | [`TrackLayer`] | below a balancer |

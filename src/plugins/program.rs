@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     boxed::BoxUpstream,
-    config::{Config, PluginConfig, Sections},
+    config::{Config, PluginConfig, Sections, rules::schemes},
     error::{Code, Error, Kind},
     plugin::{Call, Reply},
     sync::lock,
@@ -169,11 +169,15 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
 
     /// What a slot has waited for takes its place.
     fn comes(&self, slot: &Slot<Req, Res>, next: &Held<Req, Res>) {
-        // A change that runs code of others may end a runtime: then it stays where it is.
-        let _ = self.change(|_| {
-            self.leaving.extend(slot.comes(next));
+        let comes = || self.leaving.extend(slot.comes(next));
+        let changed = self.change(|_| {
+            comes();
             Ok(())
         });
+        if changed.is_err() {
+            // A change that runs code of others has ended the runtime of this.
+            comes();
+        }
         self.names.tell();
     }
 
@@ -202,7 +206,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             }
             let is_same = |held: Held<Req, Res>| held.core().is_of(plugin, &defaults);
             if self.names.get(&plugin.name).is_some()
-                && !(is_secured_anew && plugin.transport == "exec")
+                && !(is_secured_anew && schemes::may_lead_to_programs(plugin))
             {
                 if is_same(place.core().latest()) {
                     continue;

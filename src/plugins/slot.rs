@@ -70,19 +70,35 @@ impl<Req, Res> Slot<Req, Res> {
     /// Puts what was expected into its place, if it still is, and returns what stood there.
     pub(super) fn comes(&self, next: &Held<Req, Res>) -> Option<Held<Req, Res>> {
         let is_next = |held: &mut Held<Req, Res>| Arc::ptr_eq(held.core(), next.core());
-        let next = lock(&self.coming).take_if(is_next)?;
-        Some(self.put(next))
+        let mut coming = lock(&self.coming);
+        let next = coming.take_if(is_next)?;
+        let before = self.swap(next);
+        drop(coming);
+        self.end(&before);
+        Some(before)
     }
 
     /// Puts another generation into its place. The one before ends with its last call, and nothing else is expected.
     pub(super) fn put(&self, next: Held<Req, Res>) -> Held<Req, Res> {
-        self.expect(None);
+        let mut coming = lock(&self.coming);
+        let (expected, before) = (coming.take(), self.swap(next));
+        drop(coming);
+        expected.iter().for_each(replace);
+        self.end(&before);
+        before
+    }
+
+    /// Under the lock of what is to come, so that of two the later one stays.
+    fn swap(&self, next: Held<Req, Res>) -> Held<Req, Res> {
         let before = self.current.swap(Arc::new(next));
         // Release: see `epoch`.
         self.epoch.fetch_add(1, Ordering::Release);
-        self.idle.clear();
-        replace(&before);
         Held::clone(&before)
+    }
+
+    fn end(&self, before: &Held<Req, Res>) {
+        self.idle.clear();
+        replace(before);
     }
 }
 

@@ -4,6 +4,7 @@ use std::{future::poll_fn, time::Duration};
 
 use tokio::{
     runtime::Handle,
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
@@ -53,11 +54,14 @@ pub(super) fn begin<Req: Request, Res: Response>(
     // Without one it comes now.
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
-            let _comes = coming;
+            // Moved here, so that it comes as well if this ends before its time.
+            let coming = coming;
             if timeout(LONGEST, is_warm(&next)).await.is_err() {
                 let plugin = &next.core().plugin.name;
                 tracing::warn!(%plugin, "found no endpoint in {LONGEST:?}, and replaces what had some");
             }
+            // It waits for its turn, behind changes that run code of others.
+            drop(spawn_blocking(move || drop(coming)));
         });
     }
 }

@@ -42,6 +42,9 @@ pub(super) fn contradiction(
 pub(super) struct TimeLimit {
     pub(super) until: Instant,
     is_deadline: bool,
+    /// How long that was at first.
+    #[cfg(feature = "grpc")]
+    given: Duration,
 }
 
 impl TimeLimit {
@@ -52,18 +55,26 @@ impl TimeLimit {
         timeout: Duration,
     ) -> Result<Self, Error> {
         let by_config = time::later(now, timeout);
-        match deadline {
-            Some(deadline) if deadline <= now => Err(Error::blameless(Kind::Timeout)
-                .message("the deadline of the call passed before it was sent")),
-            Some(until) if until < by_config => Ok(Self { until, is_deadline: true }),
-            _ => Ok(Self { until: by_config, is_deadline: false }),
-        }
+        let (until, is_deadline) = match deadline {
+            Some(deadline) if deadline <= now => {
+                return Err(Error::blameless(Kind::Timeout)
+                    .message("the deadline of the call passed before it was sent"));
+            }
+            Some(until) if until < by_config => (until, true),
+            _ => (by_config, false),
+        };
+        Ok(Self {
+            until,
+            is_deadline,
+            #[cfg(feature = "grpc")]
+            given: until.saturating_duration_since(now),
+        })
     }
 
-    /// Whether it is the caller's, and so shorter than that of the settings.
+    /// Whether the time that the caller gave is over by `now`, or as good as over: clocks differ.
     #[cfg(feature = "grpc")]
-    pub(super) fn is_deadline(self) -> bool {
-        self.is_deadline
+    pub(super) fn is_over_by_caller(self, now: Instant) -> bool {
+        self.is_deadline && time::later(now, self.given / 10) >= self.until
     }
 
     /// What `error` is, of an exchange over `protocol` that was given `timeout` and took longer;

@@ -245,6 +245,32 @@ async fn a_target_that_is_not_answered_costs_no_other() {
     }
 }
 
+/// For the records of a server.
+fn leaked(texts: impl IntoIterator<Item = String>) -> Vec<&'static str> {
+    texts.into_iter().map(|text| &*text.leak()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn targets_that_are_silent_leave_time_for_the_others() {
+    const OF: &str = "_http._tcp.tax.internal";
+    let server = Server::start().await;
+    let hosts: Vec<String> = ('a'..='l').map(|letter| format!("{letter}.internal")).collect();
+    server.has(OF, SRV, 30, &leaked(hosts.iter().map(|host| format!("0 1 80 {host}"))));
+    let mut there = Vec::new();
+    for (index, host) in hosts.iter().enumerate() {
+        if index < 2 {
+            [A, AAAA].into_iter().for_each(|of| server.set(host, of, Zone::Silent));
+        } else {
+            let address = format!("10.0.0.{}", index + 10);
+            server.has(host, A, 30, &leaked([address.clone()]));
+            there.push(format!("{address}:80"));
+        }
+    }
+    let endpoints = dns(&server).service(OF).unwrap();
+    let mut sets = endpoints.discover();
+    expect(&mut sets, &there.iter().map(|of| &**of).collect::<Vec<_>>()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_address_that_is_none_of_a_host_is_left_out() {
     let server = Server::start().await;
@@ -262,9 +288,7 @@ async fn an_address_that_is_none_of_a_host_is_left_out() {
 async fn a_cut_answer_is_asked_for_over_tcp() {
     let server = Server::start().await;
     server.cut();
-    let hosts: Vec<String> = (0..200).map(|number| format!("10.0.1.{number}")).collect();
-    let hosts: Vec<&'static str> = hosts.into_iter().map(|host| &*host.leak()).collect();
-    server.has(TAX, A, 30, &hosts);
+    server.has(TAX, A, 30, &leaked((0..200).map(|number| format!("10.0.1.{number}"))));
     let (_endpoints, mut sets) = tax(&server).await;
     assert_eq!(next(&mut sets).await.len(), 200);
     assert!(server.over_tcp() >= 1);

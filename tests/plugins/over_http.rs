@@ -136,26 +136,34 @@ done
             "env": ["A=1"], "annotations": { "env_B": "2" },
             "options": { "environment": { "C": "3" }, "multiplex": "never" },
         });
-        let config = json!({ "plugins": [plugin], "security": security }).to_string();
+        // One of its addresses leads to the program, too.
+        let other = json!({
+            "name": "other", "transport": "http", "endpoints": [format!("exec:{}", program.display())],
+        });
+        let config = json!({ "plugins": [plugin, other], "security": security }).to_string();
         Config::from_str(&config, Format::Json).unwrap()
     };
     let plugins = Plugins::<u64, String>::from_config(config(Value::Null)).unwrap();
     let reply = plugins.call("tax", Call::new(1)).await.unwrap();
     assert_eq!(reply.into_body(), "x-1-2-3");
+    let reply = plugins.call("other", Call::new(1)).await.unwrap();
+    assert_eq!(reply.into_body(), "---");
 
     // Once there is a list, what is not on it does not run.
     std::fs::write(&list, r#"{"version":"1","plugins":{}}"#).unwrap();
     let security = json!({ "enabled": true, "policy": "strict", "whitelist_file": list });
     plugins.apply(config(security)).unwrap();
-    let mut code = Code::PLUGIN_1001;
-    for _ in 0..200 {
-        code = plugins.call("tax", Call::new(1)).await.unwrap_err().code();
-        if code == Code::SECURITY_1801 {
-            break;
+    for name in ["tax", "other"] {
+        let mut code = Code::PLUGIN_1001;
+        for _ in 0..200 {
+            code = plugins.call(name, Call::new(1)).await.unwrap_err().code();
+            if code == Code::SECURITY_1801 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(code, Code::SECURITY_1801, "{name}");
     }
-    assert_eq!(code, Code::SECURITY_1801);
     plugins.shutdown();
     std::fs::remove_dir_all(dir).unwrap();
 }

@@ -1,9 +1,23 @@
 //! What addresses begin with, by the transport of this crate that reaches them.
 
+use crate::config::model::PluginConfig;
+
 pub(crate) const HTTP: [&str; 3] = ["http", "https", "http+unix"];
 pub(crate) const SOCKETS: [&str; 2] = ["unix", "tcp"];
 pub(crate) const GRPC: [&str; 4] = ["grpc", "grpc-tls", "grpcs", "grpc+unix"];
 pub(crate) const PROGRAMS: [&str; 1] = ["exec"];
+
+/// Whether calls of a plugin may lead to a program: discovery may find anything.
+pub(crate) fn may_lead_to_programs(plugin: &PluginConfig) -> bool {
+    let is_program = |address: &str| {
+        let scheme = address.split_once(':').map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| PROGRAMS[0].eq_ignore_ascii_case(scheme))
+    };
+    plugin.transport == "exec"
+        || plugin.discover.is_some()
+        || is_program(&plugin.endpoint)
+        || plugin.endpoints.iter().any(|endpoint| is_program(&endpoint.address))
+}
 
 /// The scheme of an address, if it has one: a host with a port has none.
 fn scheme(address: &str) -> Option<&str> {

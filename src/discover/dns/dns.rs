@@ -44,8 +44,8 @@ pub fn dns(address: &str) -> Result<Watched<DnsService>, Error> {
 /// | `http://_http._tcp.tax.internal`, `_http._tcp.tax.internal` | SRV (RFC 2782), and A and AAAA of its targets | one for each address of each target, with its port and priority; the addresses of a target share its weight |
 ///
 /// Scheme and path of the address become those of the endpoints. Names that end in a dot are not looked for in the search
-/// domains of the system. Of others the first name with addresses of either family counts, and none takes its place while
-/// it is not answered. The hosts file of the system is not read. Its name servers are read again if a name is not
+/// domains of the system. Of others the first name with addresses of either family counts, and none takes the place of one
+/// that had some while it is not answered. The hosts file of the system is not read. Its name servers are read again if a name is not
 /// answered, or has no addresses.
 ///
 /// # Changes

@@ -148,13 +148,16 @@ impl DnsService {
         };
         let known = &state.known;
         let resolver = &resolver;
+        // Those that are silent leave time for the ones behind them.
+        let turns = if records.len() > PARALLEL { 3 } else { 1 };
+        let limit = self.settings.config.timeout / turns;
         let found = stream::iter(records).map(|(host, port, priority, weight)| async move {
             let addresses = self.addresses(resolver, known.get(&host), &host);
-            let found = timeout_at(until, addresses).await;
+            let found = timeout_at(until.min(time::later(time::now(), limit)), addresses).await;
             let found = found.unwrap_or_else(|_| Err(late().into()));
             (host, found, Target { port, priority, weight, addresses: Vec::new() })
         });
-        let found: Vec<_> = found.buffered(PARALLEL).collect().await;
+        let found: Vec<_> = found.buffer_unordered(PARALLEL).collect().await;
         let (mut targets, mut ttl, mut now_known) = (Vec::new(), ttl, HashMap::new());
         let (mut failed, mut failures) = (None, 0);
         for (host, found, mut target) in found {

@@ -82,8 +82,10 @@ impl Known {
     /// the version, which would be asked for without an end.
     pub(super) fn not_opened(&mut self, failure: &Failure) {
         let now = time::now();
-        let since = *self.shut_since.get_or_insert(now);
-        let is_shut = !failure.is_of_all() && now.saturating_duration_since(since) >= SHUT;
+        // A server that is away shuts no way: all would list anew the moment that it comes back.
+        self.shut_since = (!failure.is_of_all()).then(|| self.shut_since.unwrap_or(now));
+        let is_shut =
+            self.shut_since.is_some_and(|since| now.saturating_duration_since(since) >= SHUT);
         self.can_resume = failure.may_pass() && !failure.is_denied() && !is_shut;
     }
 

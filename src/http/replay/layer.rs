@@ -20,7 +20,8 @@ use crate::error::BoxError;
 /// that the request cannot be copied. For larger uploads see [`with_cap`](Self::with_cap).
 ///
 /// An attempt whose time limit passes while it waits for the rest of a body of a known length counts against
-/// no endpoint, and is the last: it is the caller that sends nothing.
+/// no endpoint, and is the last: it is the caller that sends nothing. That is known of a body that fits the cap, while
+/// another attempt could follow.
 ///
 /// # Example
 /// ```

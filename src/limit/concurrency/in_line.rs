@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -10,11 +11,12 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use super::state::{COME_WITHIN, State};
-use crate::{
-    limit::queue::Waiter,
-    time::{self, Instant},
-};
+use super::state::State;
+use crate::{limit::queue::Waiter, time::Instant};
+
+/// How long a place is kept for a call that was called for it. Below a balancer a call waits for as long as it
+/// takes, and one that is not polled any more would keep the place from all others.
+const COME_WITHIN: Duration = Duration::from_millis(250);
 
 pub(super) struct InLine {
     pub(super) waiter: Waiter<State>,
@@ -23,19 +25,21 @@ pub(super) struct InLine {
 
 impl InLine {
     pub(super) fn new(waiter: Waiter<State>) -> Self {
-        Self { waiter, look: None }
+        Self { waiter: waiter.coming_within(COME_WITHIN), look: None }
     }
 
     /// Ready when it is time to look again though nothing woke it: whether those before it came for their
     /// places. Without a runtime it never is.
-    pub(super) fn poll_again(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if self.look.is_none() && Handle::try_current().is_err() {
+    pub(super) fn poll_again(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at.filter(|_| self.look.is_some() || Handle::try_current().is_ok()) else {
             return Poll::Pending;
+        };
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        // A later time has to wait for its turn: each poll looks, and most need no timer anew.
+        if look.is_elapsed() || at < look.deadline() {
+            look.as_mut().reset(at);
         }
-        let next = time::later(now, COME_WITHIN);
-        let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(next)));
         ready!(look.as_mut().poll(cx));
-        look.as_mut().reset(next);
         Poll::Ready(())
     }
 }

@@ -99,8 +99,8 @@ impl<S, M, E> ConcurrencyLimit<S, M, E> {
 
     #[cold]
     fn poll_queue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = time::now();
         loop {
+            let now = time::now();
             let line = match &mut self.waiter {
                 Some(line) => line,
                 // As long as it takes, and as many as there are: who waits so is one whom the
@@ -121,7 +121,7 @@ impl<S, M, E> ConcurrencyLimit<S, M, E> {
                     self.waiter = None;
                     return Poll::Ready(());
                 }
-                Turn::Waits(_) => ready!(line.poll_again(cx, now)),
+                Turn::Waits(look_at) => ready!(line.poll_again(cx, look_at)),
                 // It was not polled in time, and its place went to another.
                 Turn::Called | Turn::Missed => self.waiter = None,
             }

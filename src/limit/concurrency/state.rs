@@ -1,6 +1,6 @@
 //! The places, shared by all that one layer value made, or by the clones of one member's service.
 
-use std::{fmt, sync::Arc, task::Waker, time::Duration};
+use std::{fmt, sync::Arc, task::Waker};
 
 use super::{config::ConcurrencyLimitConfig, word::Word};
 use crate::{
@@ -12,12 +12,7 @@ use crate::{
     },
     member::Member,
     sync::atomic::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
-    time::{self, Instant},
 };
-
-/// How long a place of an endpoint is kept for a call that was called for it. Below a balancer a call waits for
-/// as long as it takes, and one that is not polled any more would keep the place from all others.
-pub(super) const COME_WITHIN: Duration = Duration::from_millis(250);
 
 /// The kind of all refusals.
 const REFUSED: Kind = Kind::Overloaded;
@@ -212,10 +207,6 @@ impl Supply for State {
 
     fn put_back(&self) {
         self.leave();
-    }
-
-    fn come_by(&self) -> Option<Instant> {
-        self.is_bound().then(|| time::later(time::now(), COME_WITHIN))
     }
 
     fn note_that_none_waits(&self) {

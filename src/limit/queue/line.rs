@@ -1,9 +1,12 @@
 //! Calls in line, pure: in order, and none in the way of the others for longer than it may wait
 //! itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use crate::time::Instant;
+use crate::time::{Instant, later};
 
 /// `W` is what wakes one in line.
 #[derive(Debug)]
@@ -25,6 +28,17 @@ struct Entry<W> {
     weight: u64,
     /// There after the first poll.
     waker: Option<W>,
+    /// How long it may take to come once it is called, if that is not until it gives up. As the waker.
+    come_within: Option<Duration>,
+}
+
+/// One that looks where it stands.
+pub(super) struct Look<'a, W> {
+    pub(super) number: u64,
+    pub(super) come_within: Option<Duration>,
+    pub(super) now: Instant,
+    /// What wakes it, in exchange for the one that was kept before.
+    pub(super) waker: &'a mut Option<W>,
 }
 
 /// Where one in line stands.
@@ -78,17 +92,18 @@ impl<W> Line<W> {
         self.next += 1;
         self.waiting += 1;
         self.weight = self.weight.saturating_add(weight);
-        self.entries.insert(number, Entry { until, weight, waker: None });
+        self.entries.insert(number, Entry { until, weight, waker: None, come_within: None });
         self.ends.insert((until, number));
         number
     }
 
-    /// Calls the first of those that wait, and returns what wakes it. If it has to come by a time, that is
-    /// when it gives up.
-    pub(super) fn call_first(&mut self, come_by: Option<Instant>) -> Option<W> {
+    /// Calls the first of those that wait, and returns what wakes it. If it has to come within a time, that
+    /// is when it gives up.
+    pub(super) fn call_first(&mut self, now: impl FnOnce() -> Instant) -> Option<W> {
         let (&number, entry) = self.entries.range_mut(self.first..).next()?;
         self.first = number + 1;
         self.waiting -= 1;
+        let come_by = entry.come_within.map(|within| later(now(), within));
         if let Some(come_by) = come_by.filter(|come_by| *come_by < entry.until) {
             self.ends.remove(&(entry.until, number));
             self.ends.insert((come_by, number));
@@ -102,23 +117,30 @@ impl<W> Line<W> {
         self.entries.range_mut(..self.first).find_map(|(_, entry)| entry.waker.take())
     }
 
-    /// Tells where it stands, and keeps `waker` in exchange for the one that was kept before.
-    pub(super) fn turn(&mut self, number: u64, waker: &mut Option<W>) -> Turn {
+    /// Tells where it stands, and keeps what wakes it.
+    pub(super) fn turn(&mut self, look: Look<'_, W>) -> Turn {
+        let Look { number, come_within, now, waker } = look;
         let Some(entry) = self.entries.get_mut(&number) else {
             return Turn::Missed;
         };
         std::mem::swap(&mut entry.waker, waker);
+        entry.come_within = come_within;
         if number < self.first {
             return Turn::Called;
         }
         let before = self.entries.range(self.first..number).next_back();
         let called = || self.entries.range(..self.first).map(|(_, called)| called.until).min();
-        Turn::Waits(before.map(|(_, before)| before.until).or_else(called))
+        let gone = before.map(|(_, before)| before.until).or_else(called);
+        // Those before it may all be called in vain, each for so long; and none of them may look.
+        let others = (number - self.first).min(self.waiting as u64).try_into().unwrap_or(u32::MAX);
+        let missed =
+            come_within.map(|within| later(now, within.saturating_mul(others.saturating_add(1))));
+        Turn::Waits(gone.into_iter().chain(missed).min())
     }
 
     /// Takes one out; `None` if it is gone already.
     pub(super) fn leave(&mut self, number: u64) -> Option<Left<W>> {
-        let Entry { until, weight, waker } = self.entries.remove(&number)?;
+        let Entry { until, weight, waker, .. } = self.entries.remove(&number)?;
         self.ends.remove(&(until, number));
         self.weight = self.weight.saturating_sub(weight);
         let was_called = number < self.first;

@@ -3,14 +3,15 @@ use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
     task::Waker,
+    time::Duration,
 };
 
-use super::line::{Left, Line, Turn};
+use super::line::{Left, Line, Look, Turn};
 use crate::{
     error::Error,
     limit::telemetry::Telemetry,
     sync::atomic::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
-    time::Instant,
+    time::{self, Instant},
 };
 
 /// What calls wait for: the tokens of a rate limit, or the places of a concurrency limit.
@@ -26,11 +27,6 @@ pub(in crate::limit) trait Supply: Sized {
 
     /// Makes free what was set aside for one that is gone.
     fn put_back(&self);
-
-    /// Until when one that is called now has to come for it. `None`: until it gives up by itself.
-    fn come_by(&self) -> Option<Instant> {
-        None
-    }
 
     /// Notes that none waits. Runs under the lock of the line.
     fn note_that_none_waits(&self) {}
@@ -71,7 +67,7 @@ pub(in crate::limit) trait Taken<S> {
 fn call_one(supply: &impl Supply) -> Option<Option<Waker>> {
     let mut line = supply.queue().lock();
     let can_call = line.waiting() > 0 && supply.set_aside(&line);
-    can_call.then(|| line.call_first(supply.come_by()))
+    can_call.then(|| line.call_first(time::now))
 }
 
 /// Takes out those whose time is over and that are not polled.
@@ -183,6 +179,7 @@ pub(in crate::limit) struct Waiter<S: Supply> {
     number: u64,
     weight: u64,
     until: Instant,
+    come_within: Option<Duration>,
 }
 
 impl<S: Supply> Waiter<S> {
@@ -198,7 +195,13 @@ impl<S: Supply> Waiter<S> {
         let mut line = supply.queue().lock();
         let number = may_wait(&line).map(|()| line.push(weight, until))?;
         drop(line);
-        Ok(Self { supply: supply.clone(), number, weight, until })
+        Ok(Self { supply: supply.clone(), number, weight, until, come_within: None })
+    }
+
+    /// Once it is called, it comes within `limit`, or what it waits for goes to another.
+    pub(in crate::limit) fn coming_within(mut self, limit: Duration) -> Self {
+        self.come_within = Some(limit);
+        self
     }
 
     pub(in crate::limit) fn supply(&self) -> &Arc<S> {
@@ -220,7 +223,8 @@ impl<S: Supply> Waiter<S> {
         pass_over_the_late(&*self.supply, now, Some(self.number));
         // Wakers are cloned and dropped outside the lock: what they do is not ours.
         let mut waker = Some(waker.clone());
-        self.supply.queue().lock().turn(self.number, &mut waker)
+        let Self { number, come_within, .. } = *self;
+        self.supply.queue().lock().turn(Look { number, come_within, now, waker: &mut waker })
     }
 
     /// Leaves the line with what was set aside for it. `false` if that went to another.

@@ -88,11 +88,12 @@ fn answered(status: &Status) -> Error {
     ))
 }
 
-/// What it means of a call whose deadline its endpoint was told: if that says that the time is over, it is the
-/// caller who gave it so little.
-pub(super) fn in_time(error: Error) -> Error {
-    let is_over = |status: &Status| status.code() == tonic::Code::DeadlineExceeded;
-    if error.status().is_some_and(is_over) { error.without_blame() } else { error }
+/// An endpoint that says that the time is over, which it was told, is not to blame if that is so by the time
+/// that the caller gave.
+pub(super) fn blamed(error: Error, is_over_by_caller: impl FnOnce() -> bool) -> Error {
+    let says_so = |status: &Status| status.code() == tonic::Code::DeadlineExceeded;
+    let is_blameless = error.status().is_some_and(says_so) && is_over_by_caller();
+    if is_blameless { error.without_blame() } else { error }
 }
 
 /// What is answered by something else, such as a proxy.

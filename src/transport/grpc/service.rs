@@ -264,13 +264,13 @@ impl<Res, F: Decode<Res>> Future for GrpcFuture<Res, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (call, target) = (&*this.call, &**this.target);
-        let mut in_time_of_caller = false;
         let result = match this.state.project() {
             StateProj::Exchanging { mut exchange } => {
                 let head = |config: &HttpConfig| target.execute_head(call, config.request_timeout);
                 let received = ready!(exchange.as_mut().poll_exchange(cx, head));
-                in_time_of_caller = exchange.ends_by_deadline();
                 received
+                    .and_then(answer::reply::<F, Res>)
+                    .map_err(|error| answer::blamed(error, || exchange.is_over_by_caller()))
             }
             StateProj::Unsent { error } => match error.take() {
                 Some(error) => Err(error),
@@ -279,8 +279,6 @@ impl<Res, F: Decode<Res>> Future for GrpcFuture<Res, F> {
         };
         Poll::Ready(
             result
-                .and_then(answer::reply::<F, Res>)
-                .map_err(|error| if in_time_of_caller { answer::in_time(error) } else { error })
                 .map(|reply| reply.answering(call, target.key.clone()))
                 .map_err(answer::coded)
                 .inspect_err(|error| target.counts.note(error))

@@ -136,10 +136,10 @@ impl Exchange {
         self
     }
 
-    /// Whether the call has less time by its own deadline than by the settings.
+    /// Whether the time that the caller gave, which is less than that of the settings, is as good as over.
     #[cfg(feature = "grpc")]
-    pub(in crate::transport) fn ends_by_deadline(&self) -> bool {
-        self.limit.is_deadline()
+    pub(in crate::transport) fn is_over_by_caller(&self) -> bool {
+        self.limit.is_over_by_caller(time::now())
     }
 
     /// Polls for the response. `head` makes the request anew, without its body, if it must be sent again.
