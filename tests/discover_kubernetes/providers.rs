@@ -44,7 +44,7 @@ async fn endpoints_of_kubernetes_are_listed_and_judged_and_own_ones_are_known_he
     let service = calls(web.clone());
     let called = async || {
         let mut called = BTreeSet::new();
-        for _ in 0..6 {
+        for _ in 0..64 {
             called.insert(service.clone().oneshot(()).await.unwrap());
         }
         Vec::from_iter(called)
