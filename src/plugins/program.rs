@@ -237,12 +237,12 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let removed: Vec<_> = written.names.difference(&names).cloned().collect();
         let left: Vec<_> = removed.iter().filter_map(|name| self.names.get(name)).collect();
         let added = made.iter().map(|(place, _)| place.clone()).collect();
-        stays.iter().for_each(|place| place.core().expect(None));
+        stays.iter().for_each(|place| place.core().set_coming(None));
         // What is not allowed any more ends now.
         let (later, now): (Vec<_>, Vec<_>) = made
             .into_iter()
             .partition(|(place, next)| !is_secured_anew && warming::waits(place.core(), next));
-        later.iter().for_each(|(place, next)| place.core().expect(Some(next.clone())));
+        later.iter().for_each(|(place, next)| place.core().set_coming(Some(next.clone())));
         self.leaving.extend(now.into_iter().map(|(place, next)| place.core().put(next)));
         self.names.publish(added, &removed);
         let gone = |place: &Place<Req, Res>| place.core().put(Generation::gone(&place.core().name));

@@ -62,7 +62,7 @@ impl<Req, Res> Slot<Req, Res> {
     }
 
     /// Has `next` come later, or with `None` nothing more. What was to come before that never does.
-    pub(super) fn expect(&self, next: Option<Held<Req, Res>>) {
+    pub(super) fn set_coming(&self, next: Option<Held<Req, Res>>) {
         let before = mem::replace(&mut *lock(&self.coming), next);
         before.iter().for_each(replace);
     }
