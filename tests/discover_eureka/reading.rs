@@ -138,7 +138,8 @@ async fn changes_in_a_wrong_order_are_not_told_before_the_registry_is_read_whole
     }});
     double.answers("/apps/delta", 200, &delta.to_string());
     double.take_asked();
-    quiet(&mut sets, secs(65)).await;
+    // Up to a tenth is added to each of two waits.
+    quiet(&mut sets, secs(67)).await;
     assert_eq!(double.take_asked(), [DELTA, WHOLE, DELTA, WHOLE]);
     // Also if it cannot be read just then.
     double.answers("/apps", 503, "");

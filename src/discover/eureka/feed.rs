@@ -84,7 +84,11 @@ impl Feed {
                 Ok(state)
             }
             Err(error) => {
-                state.failed = Some((time::now(), error.clone()));
+                // Sooner, every watch is told the same: asking again would only make its waits longer.
+                let now = time::now();
+                let wait = error.retry_after().map_or(FAILURE, |asked| asked.max(FAILURE));
+                let error = error.retry_in(now, wait);
+                state.failed = Some((now, error.clone()));
                 Err(error)
             }
         }
