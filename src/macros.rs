@@ -52,8 +52,8 @@ macro_rules! inner_chooses {
 }
 
 /// Setters of settings: what each is called, and the field that it sets, whose type is one that can be
-/// copied, `impl Into` of one, `some` of one, or a list of `each`; or the two fields that belong together.
-#[cfg(feature = "http")]
+/// copied, `impl Into` of one, `some` of one, or a list of `each` or of `each impl Into` one; or the two fields that
+/// belong together.
 macro_rules! setters {
     () => {};
     ($name:ident: $field:ident = impl Into<$type:ty>; $($rest:tt)*) => {
@@ -82,6 +82,16 @@ macro_rules! setters {
         #[must_use]
         pub fn $name(mut self, $first: impl Into<$one>, $second: impl Into<$other>) -> Self {
             (self.$first, self.$second) = (Some($first.into()), Some($second.into()));
+            self
+        }
+
+        setters! { $($rest)* }
+    };
+    ($name:ident: $field:ident = each impl Into<$type:ty>; $($rest:tt)*) => {
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub fn $name(mut self, $field: impl IntoIterator<Item = impl Into<$type>>) -> Self {
+            self.$field = $field.into_iter().map(Into::into).collect();
             self
         }
 

@@ -49,8 +49,8 @@ pub(crate) fn at_key<E: de::Error>(path: &str, error: E) -> E {
     let known = text.strip_prefix('`').and_then(|text| text.split_once("`: "));
     match known {
         // Of the whole; or of what is no text of the format, at no key.
-        _ if matches!(path, "." | "?") && is_plain => error,
-        _ if matches!(path, "." | "?") => E::custom(text),
+        _ if matches!(path, "" | "." | "?") && is_plain => error,
+        _ if matches!(path, "" | "." | "?") => E::custom(text),
         Some((key, rest)) if path.ends_with(key) => E::custom(format!("`{path}`: {rest}")),
         // What is unknown is named already.
         None if text.starts_with("unknown field") => error,

@@ -1135,7 +1135,14 @@ fn a_variable_sets_a_value_by_its_path() {
         ("MYAPP_PLUGINS__TAX__ENABLD", Some("did you mean `enabled`?")),
         ("MYAPP_PLUGINS__TAX__NAME__X", None),
         ("MYAPP_PLUGINS____X", None),
-        ("MYAPP_NOTHING_LIKE_IT", None),
+        (
+            "MYAPP_NOTHING_LIKE_IT",
+            Some(
+                "there are `$schema`, `preset`, `log_level`, `metrics_port`, `defaults`, `default_retry`, \
+                 `default_circuit_breaker`, `default_health_check`, `default_connection`, `default_rate_limit`, \
+                 `plugins`, `discovery`, `security`",
+            ),
+        ),
     ] {
         let error = set(&[(name, "true")], &text).unwrap_err();
         let mistake = &error.mistakes()[0];
@@ -1243,6 +1250,44 @@ fn the_settings_of_a_backend_are_checked_at_their_own_places() {
         let error = wrong(&text, Format::Yaml);
         assert_eq!((told(&error)[0].1, told(&error)[0].2), (path, line), "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+}
+
+/// What could be told of a backend without asking it is not left to the start of the program.
+#[test]
+fn the_values_of_a_backend_and_what_it_is_asked_for_are_checked() {
+    for (feature, discover, path) in [
+        (cfg!(feature = "dns"), "{dns: {}}", "service"),
+        (cfg!(feature = "dns"), "{dns: {}, service: 'http://10.0.0.1:80'}", "service"),
+        (cfg!(feature = "etcd"), "{etcd: {endpoints: []}}", "etcd.endpoints"),
+        (cfg!(feature = "etcd"), "{etcd: {lease_ttl: 1s}}", "etcd.lease_ttl"),
+        (cfg!(feature = "eureka"), "{eureka: {request_timeout: 1ms}}", "eureka.request_timeout"),
+        (cfg!(feature = "kubernetes"), "{kubernetes: {}, service: Tax}", "service"),
+        (cfg!(feature = "kubernetes"), "{kubernetes: {}, service: shop/tax/1}", "service"),
+        (
+            cfg!(feature = "kubernetes"),
+            "{kubernetes: {request_timeout: 1ms}}",
+            "kubernetes.request_timeout",
+        ),
+        (cfg!(feature = "mdns"), "{mdns: {}, service: more-than-15-letters}", "service"),
+        (cfg!(feature = "mdns"), "{mdns: {port: 0}}", "mdns.port"),
+    ] {
+        let text = format!("plugins:\n  a:\n    transport: http\n    discover: {discover}\n");
+        let read = Config::from_str(&text, Format::Yaml);
+        let Some(error) = read.err() else {
+            assert!(!feature, "{discover} has no mistake");
+            continue;
+        };
+        let path = format!("plugins.a.discover.{path}");
+        assert_eq!((told(&error)[0].1, told(&error)[0].2), (&*path, 4), "{error}");
+    }
+    for discover in [
+        "{kubernetes: {}, service: shop/tax}",
+        "{mdns: {service_type: _farp._tcp}, service: more-than-15-letters}",
+        "{dns: {}, service: _http._tcp.tax.internal}",
+    ] {
+        let text = format!("plugins: {{a: {{transport: http, discover: {discover}}}}}");
+        Config::from_str(&text, Format::Yaml).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -77,7 +77,7 @@ plugins:
 ```
 
 `service` is what the backend is asked for; it is the name of the plugin unless that is written. With `memory`, the program says
-where they are, by [`Plugins::register_source`](crate::plugins::Plugins::register_source). Names and types of the
+where they are, by [`Plugins::register_source`](crate::plugins::Plugins::register_source). The
 settings are checked with the file; what only the backend can tell, such as a kubeconfig that is not there, when the plugins are
 made.
 

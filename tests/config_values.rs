@@ -374,6 +374,37 @@ fn a_mistake_says_what_may_stand_there_in_words_of_a_file() {
     }
 }
 
+#[test]
+fn what_is_no_key_of_a_section_and_what_is_no_section_say_its_keys() {
+    for (members, path, said) in [
+        (
+            "rate_limit: {rps: 5}",
+            "rate_limit.rps",
+            "unknown key; there are `enabled`, `requests_per_second`, `burst`, ",
+        ),
+        (
+            "rate_limit: 100",
+            "rate_limit",
+            "expected an object with settings, found a number; its keys are `enabled`, `requests_per_second`, ",
+        ),
+        ("retry: 3", "retry", "found a number; its keys are `enabled`, "),
+        ("health_check: [/health]", "health_check", "found a list; its keys are `enabled`, "),
+        ("balance: peak-ewma", "balance", "found a text; its keys are `strategy`, "),
+        (
+            "balance: {strategy: consistent-hash, hash: {by: x}}",
+            "balance.hash.by",
+            "unknown key; there are `",
+        ),
+        ("balance: {slow_start: 10s}", "balance.slow_start", "its keys are `window`, "),
+    ] {
+        let error = wrong(&tax_of_yaml(members), Format::Yaml);
+        let mistake = &error.mistakes()[0];
+        let help = mistake.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+        assert_eq!(mistake.path, format!("plugins[0].{path}"), "{error}");
+        assert!(format!("{}{help}", mistake.message).contains(said), "{said}: {error}");
+    }
+}
+
 /// The pointers of all fractions of a value.
 fn fractions(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {

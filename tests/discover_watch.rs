@@ -20,7 +20,8 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, LeastRequest, connect_fn,
     discover::{
-        Discover, EndpointSet, Observation, Source, WatchConfig, WatchHandle, Watched, Watches,
+        Discover, EndpointSet, Filtered, Observation, Source, WatchConfig, WatchHandle, Watched,
+        Watches,
     },
     error::Kind,
 };
@@ -576,4 +577,27 @@ fn the_watch_goes_on_elsewhere_if_its_runtime_ends_at_any_point() {
             tokio::time::timeout(secs(60), watching).await.expect("it goes on");
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_endpoint_says_what_its_source_failed_with() {
+    let backend = Backend::polled([Fails]);
+    let watched = Watched::new(backend.clone());
+    let filtered = Filtered::tagged(watched.clone(), ["v1"]);
+    let service = ServiceBuilder::new()
+        .layer(BalanceLayer::new(filtered, LeastRequest::new()))
+        .service(connect_fn(|_: &Endpoint| service_fn(async |(): ()| Ok::<_, BoxError>(()))));
+    // One that waits, and one that comes after a time without any.
+    for _ in 0..2 {
+        let error = service.clone().oneshot(()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::NoEndpoints);
+        assert!(error.to_string().ends_with("no leader"), "{error}");
+        assert!(service.pick(&()).unwrap_err().to_string().contains("no leader"));
+    }
+    // There are none: that is no failure.
+    backend.then(TellsForSure(NONE));
+    settle().await;
+    tokio::time::sleep(secs(60)).await;
+    let error = service.oneshot(()).await.unwrap_err();
+    assert!(!error.to_string().contains("no leader"), "{error}");
 }

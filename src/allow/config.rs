@@ -104,6 +104,14 @@ impl AuditConfig {
     pub fn new(file: impl Into<String>) -> Self {
         Self { file: file.into(), ..Self::default() }
     }
+
+    setters! {
+        with_log_unauthorized: log_unauthorized = bool;
+        with_log_authorized: log_authorized = bool;
+        with_log_config_changes: log_config_changes = bool;
+        with_include_metadata: include_metadata = bool;
+        with_max_bytes: max_bytes = u64;
+    }
 }
 
 impl AllowConfig {

@@ -15,9 +15,10 @@ use crate::error::{Code, Error, Kind};
 ///
 /// # Example
 /// ```
-/// use tower_upstream::auth::{AuthConfig, AuthLayer};
+/// use tower_upstream::auth::{AuthConfig, AuthLayer, AuthMethod};
 ///
 /// let config: AuthConfig = serde_json::from_str(r#"{"method": "bearer", "token": "abc.def"}"#)?;
+/// assert_eq!(config, AuthConfig::default().with_method(AuthMethod::Bearer).with_token("abc.def"));
 /// let layer = AuthLayer::new(config.credentials()?);
 /// assert!(!format!("{config:?} {layer:?}").contains("abc.def"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -89,6 +90,29 @@ pub enum AuthMethod {
 }
 
 impl AuthConfig {
+    setters! {
+        with_method: method = AuthMethod;
+        with_api_key: api_key = impl Into<Secret>;
+        with_token: token = impl Into<Secret>;
+        with_client_certificate: (cert_file = some PathBuf, key_file = some PathBuf);
+        with_ca_file: ca_file = some PathBuf;
+        with_allow_plaintext: allow_plaintext = bool;
+    }
+
+    /// Sets [`username`](Self::username) and [`password`](Self::password).
+    #[must_use]
+    pub fn with_user(mut self, name: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        (self.username, self.password) = (name.into(), password.into());
+        self
+    }
+
+    /// Adds one of the [`headers`](Self::headers), or replaces its value.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
     /// Returns the credentials.
     ///
     /// # Errors

@@ -259,12 +259,10 @@ where
     fn wait_or_fail(self, told: Told) -> ResponseFuture<S, P, Req, C> {
         if self.set.is_failing_fast() {
             let snapshot = self.set.snapshot.load();
+            let refusal = self.set.refusal_of(&snapshot);
             let refusal = match told {
-                Some(told) => {
-                    let decision = snapshot.decide(*told, None, self.tried, None);
-                    snapshot.refusal.clone().decided(decision)
-                }
-                None => snapshot.refusal.clone(),
+                Some(told) => refusal.decided(snapshot.decide(*told, None, self.tried, None)),
+                None => refusal,
             };
             return ResponseFuture::refused(refusal, self.classify.clone());
         }

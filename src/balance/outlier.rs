@@ -24,7 +24,8 @@ use crate::rules::{
 ///
 /// ```
 /// use tower_upstream::balance::OutlierConfig;
-/// assert_eq!(OutlierConfig::default().consecutive_failures, 5);
+/// let config = OutlierConfig::default().with_consecutive_failures(3).with_max_ejected_percent(50);
+/// assert_eq!(config.consecutive_failures, 3);
 /// assert_eq!(OutlierConfig::off().max_ejected_percent, 0);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +101,22 @@ impl OutlierConfig {
     /// Creates a config that ejects no endpoint.
     pub fn off() -> Self {
         Self { max_ejected_percent: 0, ..Self::default() }
+    }
+
+    setters! {
+        with_consecutive_failures: consecutive_failures = u32;
+        with_success_rate_factor: success_rate_factor = f64;
+        with_success_rate_hosts: success_rate_hosts = usize;
+        with_success_rate_calls: success_rate_calls = u64;
+        with_success_rate_failures: success_rate_failures = u64;
+        with_failure_percent: failure_percent = u8;
+        with_failure_percent_hosts: failure_percent_hosts = usize;
+        with_failure_percent_calls: failure_percent_calls = u64;
+        with_interval: interval = Duration;
+        with_base_ejection: base_ejection = Duration;
+        with_max_ejection: max_ejection = Duration;
+        with_jitter_percent: jitter_percent = u8;
+        with_max_ejected_percent: max_ejected_percent = u8;
     }
 
     pub(super) fn is_on(&self) -> bool {

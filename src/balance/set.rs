@@ -63,6 +63,9 @@ struct Left {
 
 /// Starts the task of a set. Knows the connector and the source, so that the set need not.
 pub(super) trait Start<S, P: Strategy>: Send + Sync {
+    /// What the source failed with, as it says itself.
+    fn last_error(&self) -> Option<Error>;
+
     fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
@@ -173,6 +176,17 @@ impl<S, P: Strategy> Set<S, P> {
 
     pub(super) fn refusal(&self, kind: Kind) -> Error {
         Error::refused(kind).by(self.reporter.name())
+    }
+
+    /// The refusal of a snapshot; of one without endpoints, with what the source failed with.
+    #[cold]
+    pub(super) fn refusal_of(&self, snapshot: &Snapshot<S, P::Table>) -> Error {
+        let refusal = snapshot.refusal.clone();
+        let finds_none = refusal.kind() == Kind::NoEndpoints;
+        match finds_none.then(|| self.start.last_error()).flatten() {
+            Some(error) => refusal.caused_by(error),
+            None => refusal,
+        }
     }
 
     pub(super) fn config(&self) -> Arc<BalanceConfig> {

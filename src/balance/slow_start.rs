@@ -41,6 +41,12 @@ impl SlowStartConfig {
         Self { window, ..Self::default() }
     }
 
+    setters! {
+        with_window: window = Duration;
+        with_aggression: aggression = f64;
+        with_min_percent: min_percent = u8;
+    }
+
     /// A NaN is none.
     fn has_aggression(&self) -> bool {
         self.aggression > 0.0

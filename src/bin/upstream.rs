@@ -3,7 +3,9 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    fs,
     io::{self, Write},
+    path::{Component, Path},
     process::ExitCode,
 };
 
@@ -106,7 +108,11 @@ impl<'a> Check<'a> {
 
     fn read(&self, file: &OsStr) -> Result<Config, ConfigError> {
         if file != "-" {
-            return Config::from_file_with(file, &self.options);
+            // A program takes no `..`, since a part of the path may come from elsewhere. Here all of it is meant.
+            let is_above = Path::new(file).components().any(|part| part == Component::ParentDir);
+            let whole = is_above.then(|| fs::canonicalize(file).ok()).flatten();
+            let path = whole.as_deref().unwrap_or(Path::new(file));
+            return Config::from_file_with(path, &self.options);
         }
         let format = self.format.unwrap_or(Format::Yaml);
         Config::from_reader_with(io::stdin(), format, &self.options)

@@ -1,6 +1,7 @@
 use futures_core::Stream;
 
 use super::set::EndpointSet;
+use crate::error::Error;
 
 /// A source of the endpoints of one upstream.
 ///
@@ -40,6 +41,12 @@ pub trait Discover: Send + Sync + 'static {
 
     /// Begins to watch.
     fn discover(&self) -> Self::Stream;
+
+    /// Returns what the last look for endpoints failed with, or `None` if it succeeded. It is the cause of the error of
+    /// a call for which there was no endpoint. Must not block. Default: `None`.
+    fn last_error(&self) -> Option<Error> {
+        None
+    }
 }
 
 impl<D: Discover + ?Sized> Discover for std::sync::Arc<D> {
@@ -47,5 +54,9 @@ impl<D: Discover + ?Sized> Discover for std::sync::Arc<D> {
 
     fn discover(&self) -> Self::Stream {
         (**self).discover()
+    }
+
+    fn last_error(&self) -> Option<Error> {
+        (**self).last_error()
     }
 }

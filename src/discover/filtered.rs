@@ -9,7 +9,7 @@ use futures_core::Stream;
 use futures_util::stream::{BoxStream, StreamExt};
 
 use super::{discover::Discover, set::EndpointSet};
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, error::Error};
 
 /// Some of the endpoints of another source.
 ///
@@ -67,6 +67,10 @@ impl<D: Discover> Discover for Filtered<D> {
             std::future::ready(is_news.then_some(set))
         });
         FilteredStream { sets: sets.boxed() }
+    }
+
+    fn last_error(&self) -> Option<Error> {
+        self.source.last_error()
     }
 }
 

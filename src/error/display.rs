@@ -84,7 +84,7 @@ impl Error {
             write!(f, "; {note}")?;
         }
         let says_wait = ours.is_some_and(|ours| ours.retry_instant() == self.retry_instant());
-        if let Some(after) = self.retry_after().filter(|_| !says_wait) {
+        if let Some(after) = self.retry_after().filter(|after| !says_wait && !after.is_zero()) {
             write!(f, "; retry after {after:.3?}")?;
         }
         match (ours, source) {

@@ -64,14 +64,18 @@ pub(super) fn of_plugin(name: &str, error: Error) -> Error {
     error.message(format!("plugin `{name}`: {text}"))
 }
 
-/// All mistakes as one, with the code of the first.
+/// All mistakes as one, with the code of the first, and the cause of each in its place.
 pub(super) fn all_of(mistakes: Vec<Error>) -> Option<Error> {
-    let mut mistakes = mistakes.into_iter();
-    let first = mistakes.next()?;
-    let mut text = first.what().to_owned();
-    for error in mistakes {
-        text.push_str("; ");
-        text.push_str(error.what());
+    if mistakes.len() < 2 {
+        return mistakes.into_iter().next();
     }
-    Some(first.message(text))
+    let texts: Vec<_> = mistakes.iter().map(with_cause).collect();
+    mistakes.into_iter().next().map(|first| first.message(texts.join("; ")))
+}
+
+/// All that it says but for its code.
+fn with_cause(error: &Error) -> String {
+    let said = error.to_string();
+    let code = format!("[{}] ", error.code());
+    said.strip_prefix(&code).map(str::to_owned).unwrap_or(said)
 }

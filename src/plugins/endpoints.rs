@@ -14,6 +14,7 @@ use crate::{
     config::BalanceSection,
     discover::{Discover, EndpointSet},
     endpoint::Endpoint,
+    error::Error,
 };
 
 /// Any source of endpoints, with the weights that a `balance` section gives them.
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Clone)]
 pub struct AnyDiscover {
     open: Arc<dyn Fn() -> Sets + Send + Sync>,
+    last_error: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
     retired: Arc<Retired>,
 }
 
@@ -54,12 +56,18 @@ type Sets = BoxStream<'static, EndpointSet>;
 impl AnyDiscover {
     /// Takes any source.
     pub fn new(source: impl Discover) -> Self {
-        Self { open: Arc::new(move || source.discover().boxed()), retired: Arc::default() }
+        let source = Arc::new(source);
+        let sets = source.clone();
+        Self {
+            open: Arc::new(move || sets.discover().boxed()),
+            last_error: Arc::new(move || source.last_error()),
+            retired: Arc::default(),
+        }
     }
 
     /// The same source for another stack, which is retired apart from this.
     pub(super) fn for_another(&self) -> Self {
-        Self { open: self.open.clone(), retired: Arc::default() }
+        Self { retired: Arc::default(), ..self.clone() }
     }
 
     /// Changes each endpoint that the source finds; `None` leaves it out.
@@ -83,7 +91,7 @@ impl AnyDiscover {
             });
             sets.boxed()
         };
-        Self { open: Arc::new(open), retired: self.retired }
+        Self { open: Arc::new(open), last_error: self.last_error, retired: self.retired }
     }
 
     /// With the weights of `balance`.
@@ -128,6 +136,10 @@ impl Discover for AnyDiscover {
         let sets = (self.open)().chain(stream::pending()).take_until(Box::pin(ended));
         let none = stream::iter(EndpointSet::new(Vec::<Arc<Endpoint>>::new(), "retired").ok());
         AnyDiscoverStream { sets: sets.chain(none).boxed() }
+    }
+
+    fn last_error(&self) -> Option<Error> {
+        (self.last_error)()
     }
 }
 

@@ -97,10 +97,13 @@ fn memory(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
         let names: Vec<_> = asked.known.keys().map(String::as_str).collect();
         let hint = did_you_mean(asked.service, &names).map(|hint| format!("{hint} "));
         let hint = hint.unwrap_or_default();
+        let there = match names.is_empty() {
+            true => "there is none".to_owned(),
+            false => format!("there are `{}`", names.join("`, `")),
+        };
+        let service = asked.service;
         mistake(format!(
-            "no source `{}` was registered with `register_source`; {hint}there are `{}`",
-            asked.service,
-            names.join("`, `")
+            "no source `{service}` was registered with `register_source` before; {hint}{there}"
         ))
     })
 }
@@ -133,12 +136,9 @@ fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 #[cfg(feature = "dns")]
 fn dns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     let config = backends::dns(asked.settings)?;
+    backends::dns_service(asked.service)?;
     let dns = crate::discover::Dns::system_with_config(config)?;
-    let found = dns.service(asked.service).map_err(|error| {
-        let example = "write what to resolve as `service`, such as `http://tax.internal:8080`";
-        mistake(format!("`dns`: {}; {example}", error.what()))
-    })?;
-    Ok(AnyDiscover::new(found))
+    Ok(AnyDiscover::new(dns.service(asked.service)?))
 }
 
 /// A service of Consul, by the name that it has there.

@@ -29,7 +29,7 @@
 //!     .service(service_fn(async |call: Call<u64>| {
 //!         Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
 //!     }));
-//! serve::http(plugin).bind("127.0.0.1:8080").run().await
+//! serve::http(plugin).bind("127.0.0.1:8080").await
 //! # }
 //! ```
 

@@ -4,6 +4,7 @@
 
 mod imports;
 mod root;
+mod setters;
 mod sources;
 
 use imports::{circles, flatten, graph, imports as imports_of};

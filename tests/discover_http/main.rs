@@ -100,6 +100,16 @@ async fn the_third_failure_in_a_row_removes_one_of_several() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_that_names_no_time_says_none() {
+    let tax = Server::of(&document("1", 80)).await;
+    tax.does(DISCOVERY, Answer::Closes);
+    let endpoints = watch(&[&tax], FarpConfig::default());
+    endpoints.first_snapshot(secs(1)).await.unwrap_err();
+    let said = endpoints.handle().last_error().unwrap().to_string();
+    assert!(said.contains("seed `http://127.0.0.1:") && !said.contains("retry after"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_all_seeds_fail_all_endpoints_stay_and_no_call_fails() {
     let (tax, other) = (Server::of(&document("1", 80)).await, Server::of(&document("2", 80)).await);
     let endpoints = watch(&[&tax, &other], FarpConfig::default());

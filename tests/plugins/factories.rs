@@ -81,6 +81,15 @@ async fn a_factory_is_found_by_the_type_and_then_by_the_transport() {
     });
     let said = plugins.apply(refused).unwrap_err().to_string();
     assert_eq!(said, "[CONFIG_1703] plugin `tax`: no options; plugin `vat`: no options");
+    // With its cause, where that is another error.
+    let full = |plugin: &PluginConfig| Err(format!("no room for {}", plugin.name).into());
+    plugins.register_factory("full", full).unwrap();
+    let refused = ["tax", "vat"].into_iter().fold(Config::default(), |config, name| {
+        config.with_plugin(tax(json!({ "name": name, "transport": "full" })))
+    });
+    let said = plugins.apply(refused).unwrap_err().to_string();
+    let of = |name| format!("plugin `{name}` could not be made: no room for {name}");
+    assert_eq!(said, format!("[REGISTRY_1907] {}; {}", of("tax"), of("vat")));
     // What a reply does not say of its endpoint is known.
     assert_eq!(plugins.call("a", Call::new(1)).await.unwrap().endpoint(), Some("a"));
     for taken in ["own", "pipe", "http"] {

@@ -37,6 +37,7 @@ use super::{
 use crate::{
     connect::Connect,
     discover::{Discover, EndpointSet},
+    error::Error,
     sync::lock,
     time::{self, Instant},
 };
@@ -54,6 +55,10 @@ where
     S: Clone + Send + Sync + 'static,
     P: Strategy,
 {
+    fn last_error(&self) -> Option<Error> {
+        self.discover.last_error()
+    }
+
     fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (discover, connect) = (self.discover.clone(), self.connect.clone());
         Box::pin(async move {

@@ -13,7 +13,7 @@ impl Config {
     /// Reads a file: JSON, YAML or TOML by its extension.
     ///
     /// # Errors
-    /// Everything that is wrong with the file, with its places.
+    /// Everything that is wrong with the file, with its places; a path with `..` in it is refused, as in Go.
     ///
     /// # Bounds
     /// A file has at most 10 MiB and 200,000 values, nested 32 levels deep, and 10,000 plugins. At most 100,000 values are

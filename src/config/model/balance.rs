@@ -186,8 +186,20 @@ impl BalanceSection {
 
     setters! {
         with_strategy: strategy = StrategyName;
+        with_choices: choices = impl Into<Option<u32>>;
+        with_full_scan: full_scan = bool;
+        with_region: region = impl Into<String>;
+        with_zone: zone = impl Into<String>;
+        with_regions: regions = each impl Into<String>;
         with_hash: hash = impl Into<HashSection>;
         with_sticky: sticky = impl Into<StickySection>;
+    }
+
+    /// Adds one of the [`weights`](Self::weights), or replaces it.
+    #[must_use]
+    pub fn with_weight(mut self, key: impl Into<String>, weight: u32) -> Self {
+        self.weights.insert(key.into(), weight);
+        self
     }
 
     /// Sets [`config`](Self::config).

@@ -124,6 +124,11 @@ impl Config {
         self.notes.is_read
     }
 
+    setters! {
+        with_log_level: log_level = impl Into<String>;
+        with_security: security = impl Into<Option<SecurityConfig>>;
+    }
+
     /// Adds a plugin.
     #[must_use]
     pub fn with_plugin(mut self, plugin: PluginConfig) -> Self {

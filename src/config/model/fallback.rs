@@ -86,6 +86,8 @@ impl FallbackConfig {
     }
 
     setters! {
+        with_enabled: enabled = bool;
+        with_enable_caching: enable_caching = bool;
         with_default_response: default_response = impl Into<Value>;
         with_cache_duration: cache_duration = Duration;
         with_max_entries: max_entries = usize;

@@ -79,6 +79,20 @@ impl EndpointConfig {
         with_health_check: health_check = impl Into<Option<EndpointCheckConfig>>;
     }
 
+    /// Adds one of the [`tags`](Self::tags).
+    #[must_use]
+    pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Adds one of the [`metadata`](Self::metadata), or replaces its value.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
     /// Returns the endpoint.
     ///
     /// # Errors
@@ -203,6 +217,7 @@ impl DiscoverConfig {
 
     setters! {
         with_service: service = impl Into<String>;
+        with_tags: tags = each impl Into<String>;
     }
 
     /// Returns the backend, and its settings.

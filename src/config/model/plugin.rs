@@ -183,6 +183,8 @@ impl PluginConfig {
         with_priority: priority = i64;
         with_enabled: enabled = bool;
         with_executable: executable = impl Into<String>;
+        with_args: args = each impl Into<String>;
+        with_work_dir: work_dir = impl Into<String>;
         with_auth: auth = impl Into<Option<AuthConfig>>;
         with_retry: retry = impl Into<Option<RetrySection>>;
         with_circuit_breaker: circuit_breaker = impl Into<Option<BreakerSection>>;
@@ -207,6 +209,13 @@ impl PluginConfig {
         self
     }
 
+    /// Adds a variable of the [`env`](Self::env) of its program, or replaces its value.
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
     /// Adds one of the [`options`](Self::options), or replaces its value.
     #[must_use]
     pub fn with_option(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
@@ -218,6 +227,13 @@ impl PluginConfig {
     #[must_use]
     pub fn with_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds one of the [`annotations`](Self::annotations), or replaces its value.
+    #[must_use]
+    pub fn with_annotation(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.annotations.insert(name.into(), value.into());
         self
     }
 

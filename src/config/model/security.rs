@@ -60,6 +60,18 @@ impl SecurityConfig {
         Self { enabled: false, ..Self::default() }
     }
 
+    setters! {
+        with_enabled: enabled = bool;
+    }
+
+    /// Sets [`allow`](Self::allow).
+    #[cfg(all(feature = "process", unix))]
+    #[must_use]
+    pub fn with_allow(mut self, allow: AllowConfig) -> Self {
+        self.allow = allow;
+        self
+    }
+
     /// Returns whether programs are checked.
     pub fn is_on(&self) -> bool {
         self.enabled

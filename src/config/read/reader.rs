@@ -12,6 +12,7 @@ use serde::{
 };
 
 use super::{
+    keys::keys_of,
     pass::Pass,
     refused::Refused,
     scalar::{bool_of, not_finite, scalar, whole},
@@ -152,11 +153,18 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        // By their places, its fields could be written as a list.
-        if let Value::List(_) = self.node.value {
-            return Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor));
-        }
-        self.loose(visitor).map_err(|refused| refused.also_knows(fields))
+        let found = match &self.node.value {
+            // By their places, its fields could be written as a list.
+            Value::List(_) => de::Unexpected::Seq,
+            Value::Bool(value) => de::Unexpected::Bool(*value),
+            Value::Unsigned(value) => de::Unexpected::Unsigned(*value),
+            Value::Signed(value) => de::Unexpected::Signed(*value),
+            Value::Float(value) if !value.is_nan() => de::Unexpected::Float(*value),
+            Value::Text(text) => de::Unexpected::Str(&text.text),
+            _ => return self.loose(visitor).map_err(|refused| refused.also_knows(fields)),
+        };
+        let refused: Refused = de::Error::invalid_type(found, &visitor);
+        Err(refused.no_section(keys_of(visitor, fields)))
     }
 
     fn deserialize_option<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {

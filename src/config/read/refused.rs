@@ -22,6 +22,10 @@ pub(super) enum Why {
         given: String,
         known: Vec<&'static str>,
     },
+    /// A value where there is a section, which has these keys.
+    Section {
+        known: Vec<&'static str>,
+    },
     /// A text that is none of these.
     Choice {
         given: String,
@@ -36,11 +40,19 @@ impl Refused {
         matches!(self.why, Why::Twice | Why::Key { .. })
     }
 
-    /// Of a key that its struct does not know: the struct has others, beside those of its part.
+    /// Of a key that its struct does not know: the struct has these before those of its part.
     pub(super) fn also_knows(mut self, fields: &[&'static str]) -> Self {
         if let Why::Key { known, .. } = &mut self.why {
-            let more: Vec<_> = fields.iter().filter(|field| !known.contains(field)).collect();
-            known.extend(more);
+            let others = known.iter().filter(|field| !fields.contains(field));
+            *known = fields.iter().chain(others).copied().collect();
+        }
+        self
+    }
+
+    /// Of a value where a section is, with the keys that it has.
+    pub(super) fn no_section(mut self, keys: Option<Vec<&'static str>>) -> Self {
+        if let Some(known) = keys {
+            self.why = Why::Section { known };
         }
         self
     }

@@ -27,6 +27,9 @@ const DURATION: &str = "expected a duration";
 /// For no more mistakes of a file the key that was meant is looked for.
 const MAX_HINTS: usize = 1_000;
 
+/// No more of the keys that there are are named.
+const MAX_NAMES: usize = 24;
+
 /// What is found while sections are read.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -114,7 +117,10 @@ impl Found {
     fn add(&mut self, ended: &Ended<'_>, is_root: bool) -> bool {
         let Ended { out, place, path, refused } = ended;
         let help = match &refused.why {
-            Why::Key { given, known } => self.hint(given, known),
+            Why::Key { given, known } => {
+                self.hint(given, known).or_else(|| self.listed("there are", known))
+            }
+            Why::Section { known } => self.listed("its keys are", known),
             Why::Choice { given, known } => self.hint(given, known),
             // In Go, null leaves a value as it is.
             _ if out.value == Value::Null && !is_root && !refused.is_of_key() => return false,
@@ -129,6 +135,19 @@ impl Found {
         };
         list.push(Flaw::new(Code::CONFIG_1703, place.clone(), message).at(path).helped(help));
         true
+    }
+
+    /// What may stand there instead.
+    fn listed(&mut self, what: &str, known: &[&str]) -> Option<String> {
+        self.hints += 1;
+        if self.hints > MAX_HINTS || known.is_empty() {
+            return None;
+        }
+        let names = known.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join("`, `");
+        Some(match known.len().saturating_sub(MAX_NAMES) {
+            0 => format!("{what} `{names}`"),
+            more => format!("{what} `{names}` and {more} more"),
+        })
     }
 
     fn hint<N: AsRef<str>>(&mut self, given: &str, known: &[N]) -> Option<String> {

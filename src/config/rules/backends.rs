@@ -11,8 +11,6 @@ use super::{
 };
 #[cfg(feature = "consul")]
 use crate::discover::ConsulConfig;
-#[cfg(feature = "dns")]
-use crate::discover::DnsConfig;
 #[cfg(feature = "etcd")]
 use crate::discover::EtcdConfig;
 #[cfg(feature = "eureka")]
@@ -21,6 +19,10 @@ use crate::discover::EurekaConfig;
 use crate::discover::KubernetesConfig;
 #[cfg(feature = "mdns")]
 use crate::discover::MdnsConfig;
+#[cfg(feature = "dns")]
+use crate::discover::{Dns, DnsConfig};
+#[cfg(any(feature = "dns", feature = "kubernetes", feature = "mdns"))]
+use crate::error::Error;
 use crate::{
     auth::Secret,
     config::{
@@ -45,8 +47,11 @@ pub(crate) fn unknown_backend(name: &str) -> Wrong {
 
 const CODE: Code = Code::REGISTRY_1906;
 
-/// Checks the settings of a backend, as far as this build knows it.
-pub(super) fn check_discover(discover: &DiscoverConfig, checked: &mut Checked<'_>) {
+/// Checks the settings of a backend, and what it is asked for, as far as this build knows it.
+pub(super) fn check_discover(plugin: &str, discover: &DiscoverConfig, checked: &mut Checked<'_>) {
+    let service = if discover.service.is_empty() { plugin } else { &discover.service };
+    // Most backends take any name.
+    let _ = service;
     let (name, settings) = match discover.backend() {
         Ok(backend) => backend,
         Err(error) => {
@@ -64,24 +69,47 @@ pub(super) fn check_discover(discover: &DiscoverConfig, checked: &mut Checked<'_
             checked.section("discover.http.watch", of.config.watch.validate());
         }),
         #[cfg(feature = "dns")]
-        "dns" => dns(settings).map(drop),
+        "dns" => dns(settings).and_then(|_| dns_service(service)),
         #[cfg(feature = "consul")]
         "consul" => consul(settings).map(|of| {
             checked.section("discover.consul", of.validate());
         }),
         #[cfg(feature = "etcd")]
-        "etcd" => etcd(settings).map(drop),
+        "etcd" => etcd(settings).map(|of| {
+            checked.section("discover.etcd", of.validate());
+        }),
         #[cfg(feature = "eureka")]
-        "eureka" => eureka(settings).map(drop),
+        "eureka" => eureka(settings).map(|of| {
+            checked.section("discover.eureka", of.validate());
+        }),
         #[cfg(feature = "kubernetes")]
-        "kubernetes" => kubernetes(settings).map(drop),
+        "kubernetes" => kubernetes(settings).and_then(|of| {
+            checked.section("discover.kubernetes", of.validate());
+            asked(crate::discover::Kubernetes::check_service(service))
+        }),
         #[cfg(feature = "mdns")]
-        "mdns" => mdns(settings).map(drop),
+        "mdns" => mdns(settings).and_then(|of| {
+            checked.section("discover.mdns", of.validate());
+            asked(of.check_service(service))
+        }),
         // Of a feature that the program may have.
         name if BACKENDS.contains(&name) => Ok(()),
         name => Err(unknown_backend(name)),
     };
     tell(found.err(), checked);
+}
+
+/// What is wrong with the name that a backend is asked for.
+#[cfg(any(feature = "dns", feature = "kubernetes", feature = "mdns"))]
+fn asked(checked: Result<(), Error>) -> Result<(), Wrong> {
+    checked.map_err(|error| Wrong::one(CODE, "discover.service", error.what()))
+}
+
+/// Checks what DNS is asked for, which the name of a plugin is not.
+#[cfg(feature = "dns")]
+pub(crate) fn dns_service(service: &str) -> Result<(), Wrong> {
+    let example = "write what to resolve as `service`, such as `http://tax.internal:8080`";
+    asked(Dns::check_service(service)).map_err(|wrong| wrong.helped(Some(example.to_owned())))
 }
 
 fn settings<T: DeserializeOwned + Default>(name: &str, settings: &Json) -> Result<T, Wrong> {

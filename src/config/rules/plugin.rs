@@ -6,7 +6,7 @@ use super::{
     endpoints::check_endpoints,
     identity::{mistake_in_name, mistake_in_version},
     options::check_options,
-    schemes::{self, leads_elsewhere, unknown_scheme},
+    schemes::{self, leads_elsewhere, scheme, unknown_scheme},
     sections::check_sections,
 };
 use crate::{
@@ -74,7 +74,16 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
     };
     match transport {
         _ if is_made => {}
-        "" => checked.wrong("transport", Code::PLUGIN_1002, "a plugin needs a `transport`"),
+        "" => {
+            let meant = [scheme(&plugin.endpoint), Some(plugin.kind.as_str())];
+            let meant = meant.into_iter().flatten().find(|name| TRANSPORTS.contains(name));
+            let help = match meant {
+                Some(name) => format!("did you mean `transport: {name}`?"),
+                None => format!("there are `{}`", TRANSPORTS.join("`, `")),
+            };
+            let message = "a plugin needs a `transport`";
+            checked.wrong_helped("transport", Code::PLUGIN_1002, message, help);
+        }
         "http" | "https" => {
             needs(
                 checked,
@@ -85,7 +94,7 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
                 if key != "endpoint" && leads_elsewhere(address) {
                     check_address(&key, address, checked);
                 } else {
-                    check_url(&key, address, checked);
+                    check_url(transport, &key, address, checked);
                 }
                 check_private(transport, &key, address, checked);
             }
@@ -127,7 +136,7 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
         }
     }
     if let Some(discover) = &plugin.discover {
-        check_discover(discover, checked);
+        check_discover(&plugin.name, discover, checked);
     }
     check_endpoints(plugin, is_made, checked);
 }
@@ -140,16 +149,34 @@ fn addresses(plugin: &PluginConfig) -> Vec<(String, &str)> {
     one.into_iter().chain(more).collect()
 }
 
-fn check_url(key: &str, address: &str, checked: &mut Checked<'_>) {
+fn check_url(transport: &str, key: &str, address: &str, checked: &mut Checked<'_>) {
+    if leads_elsewhere(address) {
+        let scheme = scheme(address).unwrap_or_default();
+        let message = format!("`{transport}` does not reach what begins with `{scheme}:`");
+        let help = match TRANSPORTS.contains(&scheme) {
+            true => format!("write the transport `{scheme}`"),
+            false => "write it as one of `endpoints`".to_owned(),
+        };
+        return checked.wrong_helped(key, Code::PLUGIN_1005, message, help);
+    }
     let (scheme, rest) = address.split_once("://").unwrap_or_default();
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
     if scheme.is_empty() || host.is_empty() || host.starts_with(':') {
         let message = "the address lacks its scheme or host, as in `https://tax.example`";
-        checked.wrong(key, Code::PLUGIN_1005, message);
+        let is_whole = Endpoint::new(format!("{transport}://{address}")).is_ok();
+        let help =
+            (is_whole && is_host(address)).then(|| format!("write `{transport}://` before it"));
+        checked.wrong_helped(key, Code::PLUGIN_1005, message, help);
     } else {
         check_address(key, address, checked);
     }
+}
+
+/// Whether it is a host, with a port or without, and nothing else.
+fn is_host(address: &str) -> bool {
+    let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    !matches!(port, Some(Err(_))) && !address.contains(['@', '/'])
 }
 
 /// An address that is well, and leads nowhere.

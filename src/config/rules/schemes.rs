@@ -20,7 +20,7 @@ pub(crate) fn may_lead_to_programs(plugin: &PluginConfig) -> bool {
 }
 
 /// The scheme of an address, if it has one: a host with a port has none.
-fn scheme(address: &str) -> Option<&str> {
+pub(super) fn scheme(address: &str) -> Option<&str> {
     let (scheme, rest) = address.split_once(':')?;
     let is_path = ["unix", "exec"].contains(&scheme);
     (is_path || rest.starts_with("//")).then_some(scheme)

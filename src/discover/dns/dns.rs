@@ -127,6 +127,12 @@ impl Dns {
         Self { settings: Arc::new(Settings { servers, config }), watches }
     }
 
+    /// Checks what [`service`](Self::service) would be asked for.
+    #[cfg(feature = "config")]
+    pub(crate) fn check_service(address: &str) -> Result<(), Error> {
+        ServiceName::parse(address).map(drop)
+    }
+
     /// Returns the watch of an address. All that ask for the same address share one.
     ///
     /// # Errors

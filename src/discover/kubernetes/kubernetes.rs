@@ -138,6 +138,13 @@ impl Kubernetes {
         self.service_with(name, self.config.query.clone())
     }
 
+    /// Checks what [`service`](Self::service) would be asked for.
+    #[cfg(feature = "config")]
+    pub(crate) fn check_service(service: &str) -> Result<(), Error> {
+        let mut parts = service.splitn(2, '/');
+        if parts.all(is_name) { Ok(()) } else { Err(no_service(service)) }
+    }
+
     /// Returns the watch of a Service, read as `query` says. All that ask for the same Service in the same way
     /// share one.
     ///
@@ -164,12 +171,7 @@ impl Kubernetes {
             None => (query.namespace.take().unwrap_or_else(|| self.namespace.to_string()), name),
         };
         if !is_name(name) || !is_name(&namespace) {
-            let text = format!(
-                "a Service is `{}/{}`, {NAME}",
-                crate::wire::start(&namespace, 64).escape_debug(),
-                crate::wire::start(name, 64).escape_debug()
-            );
-            return Err(Error::not_sent(Kind::InvalidConfig).message(text));
+            return Err(no_service(&format!("{namespace}/{name}")));
         }
         query.namespace = Some(namespace.clone());
         query.label_selector = query.label_selector.or(self.config.label_selector.clone());
@@ -189,4 +191,11 @@ impl fmt::Debug for Kubernetes {
             .field("watches", &self.watches)
             .finish()
     }
+}
+
+#[cold]
+fn no_service(name: &str) -> Error {
+    let name = crate::wire::start(name, 128);
+    let text = format!("a Service is `{}`, {NAME}", name.escape_debug());
+    Error::not_sent(Kind::InvalidConfig).message(text)
 }

@@ -138,6 +138,13 @@ impl MdnsConfig {
         self
     }
 
+    /// Checks what [`Mdns::service`](super::Mdns::service) would be asked for.
+    #[cfg(feature = "config")]
+    pub(crate) fn check_service(&self, name: &str) -> Result<(), Error> {
+        let has_type = self.service_type.is_some() || !self.service_types.is_empty();
+        if has_type { Ok(()) } else { ServiceType::of_service(name).map(drop) }
+    }
+
     /// Returns an error if it cannot be used.
     ///
     /// # Errors

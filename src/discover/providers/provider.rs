@@ -321,6 +321,10 @@ impl Discover for Provider {
         let Shared { backend, overlay, seen, .. } = &*self.shared;
         ProviderStream::of((backend.open)(), overlay.subscribe(), seen.clone())
     }
+
+    fn last_error(&self) -> Option<Error> {
+        self.connection_info().last_error
+    }
 }
 
 impl fmt::Debug for Provider {

@@ -189,6 +189,10 @@ impl<S: Source> Discover for Watched<S> {
         });
         WatchStream { sets: sets.boxed() }
     }
+
+    fn last_error(&self) -> Option<Error> {
+        self.handle().last_error()
+    }
 }
 
 struct User<S> {

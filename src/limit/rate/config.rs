@@ -13,9 +13,7 @@ use crate::error::{Error, Kind};
 /// ```
 /// use tower_upstream::limit::{RateLimitConfig, RateLimitLayer};
 ///
-/// let mut config = RateLimitConfig::default();
-/// config.requests_per_second = 0.5;
-/// config.burst = 1;
+/// let config = RateLimitConfig::default().with_requests_per_second(0.5).with_burst(1);
 /// config.validate()?;
 /// let layer = RateLimitLayer::with_config(config);
 /// # let _ = layer;
@@ -68,6 +66,13 @@ impl RateLimitConfig {
     /// ```
     pub fn go() -> Self {
         Self { enabled: false, ..Self::default() }
+    }
+
+    setters! {
+        with_enabled: enabled = bool;
+        with_requests_per_second: requests_per_second = f64;
+        with_burst: burst = u32;
+        with_time_window: time_window = Duration;
     }
 
     /// Checks every value.

@@ -2,6 +2,7 @@ use std::fmt;
 
 use ::http::{Request, Response};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body::Body;
 use tower_service::Service;
 
@@ -122,6 +123,24 @@ where
     pub async fn run(self) -> Result<(), Error> {
         self.listen().await?.run().await;
         Ok(())
+    }
+}
+
+/// Runs it, as `run` does.
+impl<S, R> IntoFuture for HttpBind<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    R: Body + From<Bytes> + Send + 'static,
+    R::Data: Send,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<(), Error>;
+    type IntoFuture = BoxFuture<'static, Result<(), Error>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     marker::PhantomData,
 };
 
+use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
@@ -56,7 +57,7 @@ use crate::{
 /// let plugin = service_fn(|call: Call<u64>| async move {
 ///     Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
 /// });
-/// serve::unix(plugin, "/run/double.sock").run().await
+/// serve::unix(plugin, "/run/double.sock").await
 /// # }
 /// ```
 #[cfg(unix)]
@@ -202,6 +203,25 @@ where
     pub async fn run(self) -> Result<(), Error> {
         self.listen().await?.run().await;
         Ok(())
+    }
+}
+
+/// Runs it, as `run` does.
+impl<S, T, U, H, F> IntoFuture for SocketServe<S, T, H>
+where
+    S: Service<Call<T>, Response = Reply<U>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    T: DeserializeOwned + Send + 'static,
+    U: Serialize + Send + 'static,
+    H: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = HealthStatus> + Send + 'static,
+{
+    type Output = Result<(), Error>;
+    type IntoFuture = BoxFuture<'static, Result<(), Error>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -58,7 +59,7 @@ use crate::{
 /// let plugin = service_fn(|call: Call<u64>| async move {
 ///     Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
 /// });
-/// serve::stdio(plugin).run().await
+/// serve::stdio(plugin).await
 /// # }
 /// ```
 pub fn stdio<S, T>(plugin: S) -> StdioServe<S, T> {
@@ -199,6 +200,25 @@ where
             tasks.spawn(async move { plugin.answer(&line).await });
         };
         run(input, output, &config, spawn, stop).await.map_err(broke)
+    }
+}
+
+/// Runs it, as `run` does.
+impl<S, T, U, H, F> IntoFuture for StdioServe<S, T, H>
+where
+    S: Service<Call<T>, Response = Reply<U>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    T: DeserializeOwned + Send + 'static,
+    U: Serialize + Send + 'static,
+    H: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = HealthStatus> + Send + 'static,
+{
+    type Output = Result<(), Error>;
+    type IntoFuture = BoxFuture<'static, Result<(), Error>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
     }
 }
 

@@ -23,7 +23,7 @@ pub enum HashScheme {
     },
     /// The ring of Envoy, and of gRPC with its size.
     Ring(RingSize),
-    /// The ring of libketama; weights are the memory of its servers.
+    /// The ring of libketama, known as Ketama; weights are the memory of its servers.
     Libketama,
     /// The ring of [libmemcached](crate::rules::hash::Ring::libmemcached) with `KETAMA_WEIGHTED`, of PHP's
     /// `LIBKETAMA_COMPATIBLE`, and of twemproxy with `hash: md5`.

@@ -1,0 +1,34 @@
+//! Which keys a section has, as its type says it.
+
+use serde::de::{self, DeserializeSeed, MapAccess, Visitor, value::BorrowedStrDeserializer};
+
+use super::refused::{Refused, Why};
+
+/// The keys of a section whose own are `fields`, if it refuses others.
+pub(super) fn keys_of<'t, V: Visitor<'t>>(
+    visitor: V,
+    fields: &[&'static str],
+) -> Option<Vec<&'static str>> {
+    match visitor.visit_map(NoKey).err()?.also_knows(fields).why {
+        Why::Key { known, .. } => Some(known),
+        _ => None,
+    }
+}
+
+/// A map with one key, which nothing knows.
+struct NoKey;
+
+impl<'t> MapAccess<'t> for NoKey {
+    type Error = Refused;
+
+    fn next_key_seed<S: DeserializeSeed<'t>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Refused> {
+        seed.deserialize(BorrowedStrDeserializer::new("")).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'t>>(&mut self, _: S) -> Result<S::Value, Refused> {
+        Err(de::Error::custom("a key that nothing knows"))
+    }
+}
