@@ -51,3 +51,17 @@ async fn endpoints_of_consul_are_registered_listed_judged_and_deregistered() {
     assert!(error.contains("the provider `consul`"), "{error}");
     assert_eq!(providers.stats()["consul"].failed, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_announced_is_one_endpoint_also_if_consul_calls_it_otherwise() {
+    let double = Double::start().await;
+    let tax = provider(&double);
+    // An id that is the name of the service is that of all its instances, so the name of the node goes before it.
+    tax.register(Endpoint::new("http://10.0.0.2:80").unwrap().with_key("tax")).unwrap();
+    assert_eq!(tax.list(secs(5)).await.unwrap().len(), 1);
+    tokio::time::sleep(secs(1)).await;
+    let set = tax.list(secs(5)).await.unwrap();
+    assert!(set.len() == 1 && set[0].key().ends_with("/tax"), "{:?}", keys(&set));
+    tax.close(secs(5)).await.unwrap();
+    assert!(tax.list(secs(5)).await.unwrap().is_empty());
+}

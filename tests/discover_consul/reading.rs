@@ -415,6 +415,23 @@ async fn what_is_critical_or_under_maintenance_gets_no_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn instances_whose_ids_make_one_key_cost_no_other_instance() {
+    let double = Double::start().await;
+    let entry = |node: &str, id: &str, port: u16| {
+        json!({"Node": {"Node": node, "Address": "10.0.0.9"},
+               "Service": {"ID": id, "Service": "web", "Address": "", "Port": port}, "Checks": []})
+    };
+    // Of two that share an id, one has the key that a third one takes for its id.
+    let mut entries = vec![entry("n1", "a", 1), entry("n2", "a", 2), entry("n3", "n1/a", 3)];
+    double.answers(Some((200, &json!(entries).to_string())));
+    let mut sets = web(&double, ConsulQuery::default());
+    expect(&mut sets, &["n1/a", "n2/a"]).await;
+    entries.push(entry("n4", "b", 4));
+    double.answers(Some((200, &json!(entries).to_string())));
+    expect(&mut sets, &["b", "n1/a", "n2/a"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_setting_of_a_query_selects_what_it_says() {
     let double = Double::start().await;
     for (id, tags, zone, status) in [

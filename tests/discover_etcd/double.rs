@@ -430,6 +430,7 @@ impl Watching {
         let mut extra = self.context.shared.extra.subscribe();
         let (mut watchers, mut next_id) = (Vec::new(), 0);
         loop {
+            let mut more = None;
             tokio::select! {
                 request = asked.message() => match request {
                     Ok(Some(WatchRequest { asked: Some(asked) })) => {
@@ -439,7 +440,7 @@ impl Watching {
                     _ => return,
                 },
                 _ = changes.changed() => {}
-                Ok(extra) = extra.recv() => self.extra(extra, &watchers),
+                Ok(extra) = extra.recv() => more = Some(extra),
                 _ = self.context.mood.changed() => {}
             }
             let mood = *self.context.mood.borrow();
@@ -452,6 +453,10 @@ impl Watching {
                 }
             }
             watchers.retain_mut(|watcher| self.look(watcher));
+            // How far it is is told after the events up to there.
+            if let Some(extra) = more {
+                self.extra(extra, &watchers);
+            }
         }
     }
 

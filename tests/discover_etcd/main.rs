@@ -29,6 +29,9 @@ mod support;
 #[cfg(feature = "tls")]
 #[path = "../support/tls.rs"]
 mod tls;
+#[path = "../support/told.rs"]
+mod told;
+mod troubles;
 #[cfg(feature = "config")]
 #[path = "../plugins/world.rs"]
 mod world;

@@ -30,3 +30,6 @@ mod story;
 mod support;
 #[path = "../support/tls.rs"]
 mod tls;
+#[path = "../support/told.rs"]
+mod told;
+mod troubles;

@@ -226,7 +226,7 @@ impl Double {
         self.with(|state| state.instead = Some(instead));
     }
 
-    /// Answers watches with an error before they begin, or as they are again.
+    /// Answers watches with an error before they begin, or with 200 and a line, or as they are again.
     pub fn refuses_watches(&self, with: Option<(u16, &'static str)>) {
         self.with(|state| state.instead_of_watches = with);
     }
@@ -502,6 +502,9 @@ impl Server {
         if access == Access::Forbidden || access == Access::OnlySlices && !is_slice {
             return self.forbidden(asked);
         }
+        if let Some((200, line)) = of_watch {
+            return Response::new(full(format!("{line}\n")));
+        }
         if let Some((code, reason)) = of_watch {
             return status(code, Some(reason), "this watch does not begin");
         }
@@ -571,7 +574,7 @@ impl Server {
             }
             Some(version)
                 if asked.one("resourceVersionMatch") == Some("Exact")
-                    && version <= objects.compacted =>
+                    && version < objects.compacted =>
             {
                 let message = "The resourceVersion for the provided list is too old.";
                 return status(410, Some("Expired"), message);
@@ -585,7 +588,8 @@ impl Server {
             let token: Value = serde_json::from_slice(&token).unwrap();
             from = token["start"].as_str().unwrap().to_owned();
             let of = token["rv"].as_i64().unwrap();
-            if of > 0 && of.unsigned_abs() <= objects.compacted {
+            // What was compacted last can still be read.
+            if of > 0 && of.unsigned_abs() < objects.compacted {
                 let message = "The provided continue parameter is too old to display a consistent list \
                     result. You can start a new list without the continue parameter, or use the continue \
                     token in this response to retrieve the remainder of the results. Continuing with the \
@@ -727,8 +731,9 @@ impl Watching {
         let is_future = at > self.server.state.lock().unwrap().objects.revision;
         let mut bookmark = Instant::now() + BOOKMARK;
         loop {
-            let (news, (number, order)) = {
+            let (news, is_behind, (number, order)) = {
                 let state = self.server.state.lock().unwrap();
+                let is_behind = !is_future && at < state.objects.compacted;
                 let news = match is_future {
                     true => Vec::new(),
                     false => state.objects.since(at, &self.namespace, &self.selector),
@@ -736,8 +741,12 @@ impl Watching {
                 if !is_future {
                     at = at.max(state.objects.revision);
                 }
-                (news, state.orders.clone())
+                (news, is_behind, state.orders.clone())
             };
+            if is_behind {
+                self.tell(expired("too old resource version") + "\n").await;
+                return;
+            }
             for change in news {
                 if !self.tell(change.line()).await {
                     return;

@@ -26,6 +26,9 @@ mod story;
 mod support;
 #[path = "../support/tls.rs"]
 mod tls;
+#[path = "../support/told.rs"]
+mod told;
+mod troubles;
 #[cfg(feature = "config")]
 #[path = "../plugins/world.rs"]
 mod world;

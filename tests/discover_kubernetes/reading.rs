@@ -524,6 +524,8 @@ async fn a_list_comes_in_pages_and_at_once_if_they_are_over() {
     let compacts = double.clone();
     tokio::spawn(async move {
         tokio::time::sleep(secs(6)).await;
+        compacts.web("web-0000", &[("u-0000", Pod::Ready)]);
+        tokio::time::sleep(ms(100)).await;
         compacts.objects(Objects::compact);
     });
     let mut sets = web(&double);
@@ -543,8 +545,8 @@ async fn what_is_asked_for_at_once_may_come_in_pages_all_the_same() {
     let compacts = double.clone();
     tokio::spawn(async move {
         tokio::time::sleep(secs(6)).await;
-        compacts.objects(Objects::compact);
         compacts.web("web-3", &[("c", Pod::Ready)]);
+        compacts.objects(Objects::compact);
     });
     let mut sets = web(&double);
     expect(&mut sets, &["a", "b", "c"]).await;

@@ -134,6 +134,24 @@ async fn what_a_watch_tells_before_it_ends_with_an_error_takes_effect_at_once() 
 
 // kubernetes/kubernetes#100878
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_goes_on_and_leads_no_further_is_listed_anew() {
+    for line in ["no event", r#"{"type":"DELETED","object":{}}"#, r#"{"type":"LATER","object":{}}"#]
+    {
+        let double = Double::start().await;
+        double.web("web-1", &[("a", Pod::Ready)]);
+        let mut sets = web(&double);
+        expect(&mut sets, &["a"]).await;
+        tokio::time::sleep(secs(20)).await;
+        double.refuses_watches(Some((200, line)));
+        double.cuts_watches();
+        tokio::time::sleep(secs(60)).await;
+        // What comes before it is told by a list, however often it comes again.
+        put(&double, slice("web", "web-2", 80, vec![pod("b", "10.0.0.2", Pod::Ready)]));
+        assert!(expect(&mut sets, &["a", "b"]).await < secs(40), "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_within_a_watch_says_when_to_come_back() {
     let double = Double::start().await;
     double.web("web-1", &[("a", Pod::Ready)]);

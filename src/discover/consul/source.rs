@@ -119,7 +119,16 @@ impl Source for ConsulService {
             && meta.rules_out_instances(&self.query, asked, self.agent.has_token());
         state.has_seen_some |= !found.is_empty();
         let revision = meta.index.unwrap_or_default().to_string();
-        let observation = Observation::of(EndpointSet::new(found, revision)?);
+        // Ids are of anything that may register: two that make one key cost no other instance.
+        let found = found.into_iter().map(Arc::new).collect();
+        let set = EndpointSet::of_first(found, revision, |of| {
+            tracing::warn!(
+                service = self.name,
+                id = of.key(),
+                "two instances in Consul have the same id"
+            );
+        });
+        let observation = Observation::of(set);
         Ok(if is_certain { observation.certain() } else { observation })
     }
 }

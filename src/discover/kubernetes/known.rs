@@ -39,9 +39,19 @@ pub(super) struct Known {
     pub(super) problem: Option<Error>,
 }
 
+/// What an event was.
+pub(super) struct Taken {
+    /// Whether it changes anything.
+    pub(super) is_new: bool,
+    pub(super) is_bookmark: bool,
+    /// Whether a watch that goes on after it does so elsewhere, or knows more.
+    pub(super) leads_on: bool,
+}
+
 impl Known {
-    /// Takes over an event. Tells whether that changes anything.
-    pub(super) fn take(&mut self, event: Event, query: &KubernetesQuery) -> Result<bool, TooMany> {
+    /// Takes over an event.
+    pub(super) fn take(&mut self, event: Event, query: &KubernetesQuery) -> Result<Taken, TooMany> {
+        let is_bookmark = matches!(event, Event::Bookmark(_));
         let (version, is_new) = match event {
             Event::Put(mut slice) => {
                 let version = slice.metadata.resource_version.take();
@@ -58,10 +68,12 @@ impl Known {
             Event::Bookmark(of) => (of.resource_version, false),
             _ => (None, false),
         };
-        if let Some(version) = version.filter(|version| !version.is_empty()) {
+        let version = version.filter(|version| !version.is_empty() && *version != self.version);
+        let leads_on = is_new || is_bookmark || version.is_some();
+        if let Some(version) = version {
             self.version = version;
         }
-        Ok(is_new)
+        Ok(Taken { is_new, is_bookmark, leads_on })
     }
 
     /// All is listed, up to a version.

@@ -1,6 +1,7 @@
 //! Files of `kubectl`: which cluster, which user, which namespace.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -91,7 +92,8 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
         let text = format!("the kubeconfig `{}` has more than {MAX_FILE} bytes", path.display());
         return Err(Unread::Wrong(mistake(text)));
     }
-    let mut file = parse(&bytes).map_err(|what| {
+    let parsed = parse(&bytes).and_then(|file| repeated(&file).map_or(Ok(file), Err));
+    let mut file = parsed.map_err(|what| {
         Unread::Wrong(mistake(format!(
             "the kubeconfig `{}` cannot be used: {what}",
             path.display()
@@ -134,6 +136,20 @@ fn parse(bytes: &[u8]) -> Result<KubeFile, String> {
             None => "it is no YAML".to_owned(),
         }
     })
+}
+
+/// A name that two things of a kind have, as after an edit. `kubectl` refuses it, too: it would be chance which of two
+/// clusters is asked.
+fn repeated(file: &KubeFile) -> Option<String> {
+    fn of<'a>(what: &str, mut names: impl Iterator<Item = &'a String>) -> Option<String> {
+        let mut seen = HashSet::new();
+        let twice = Quoted(names.find(|name| !seen.insert(*name))?);
+        Some(format!("it has two {what} with the name `{twice}`: rename or remove one"))
+    }
+    let contexts = || of("contexts", file.contexts.iter().flatten().map(|of| &of.name));
+    let clusters = || of("clusters", file.clusters.iter().flatten().map(|of| &of.name));
+    let users = || of("users", file.users.iter().flatten().map(|of| &of.name));
+    contexts().or_else(clusters).or_else(users)
 }
 
 fn merge(all: &mut KubeFile, file: KubeFile) {

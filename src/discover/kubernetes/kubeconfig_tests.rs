@@ -134,6 +134,9 @@ fn what_cannot_be_used_is_told_with_what_to_do() {
         ("current-context: a\ncontexts: [", "line"),
         ("clusters: []", "current-context"),
         ("users: [{name: me, user: {token: [s3cret]}}]", "line 1"),
+        ("contexts: [{name: a}, {name: b}, {name: a}]", "two contexts with the name `a`"),
+        ("clusters: [{name: a}, {name: a}]", "two clusters"),
+        ("users: [{name: me, user: {token: s3cret}}, {name: me}]", "two users"),
         ("", "current-context"),
     ] {
         let error = of("c", text, &KubernetesConfig::default()).unwrap_err();

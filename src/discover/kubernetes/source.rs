@@ -194,12 +194,12 @@ impl KubernetesService {
                     return Err(self.server.ended(&status));
                 }
                 event => {
-                    stream.has_told = true;
-                    let is_bookmark = matches!(event, Event::Bookmark(_));
                     let taken = known.take(event, &self.query);
-                    if taken.map_err(|_| self.server.has_too_many())? {
+                    let taken = taken.map_err(|_| self.server.has_too_many())?;
+                    stream.has_told |= taken.leads_on;
+                    if taken.is_new {
                         due.get_or_insert(time::later(time::now(), GATHER));
-                    } else if is_bookmark && due.is_none() {
+                    } else if taken.is_bookmark && due.is_none() {
                         return Ok(Read::Confirmed);
                     }
                 }
@@ -218,9 +218,7 @@ impl KubernetesService {
             return Ok(read);
         }
         stream.after = After::End;
-        let mut known = lock(&self.known);
-        known.can_resume = false;
-        known.unsure_until = Some(time::later(time::now(), self.unsure));
+        lock(&self.known).unsure_until = Some(time::later(time::now(), self.unsure));
         Ok(Read::News)
     }
 
@@ -267,7 +265,10 @@ impl KubernetesService {
             };
             match self.open(after).await {
                 Ok(stream) => {
-                    lock(&self.known).shut_since = None;
+                    let mut known = lock(&self.known);
+                    // Only one that breaks goes on where it stood: what makes no sense would come again each time.
+                    (known.shut_since, known.can_resume) = (None, false);
+                    drop(known);
                     state.phase = Phase::Open(Box::new(stream));
                 }
                 Err(failure) if failure.is_expired() && after == After::List => {

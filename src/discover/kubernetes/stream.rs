@@ -18,7 +18,7 @@ pub(super) struct EventStream {
     opened_at: Instant,
     /// When the server has ended it, if all is well.
     deadline: Instant,
-    /// Whether it told anything.
+    /// Whether it told anything that leads on.
     pub(super) has_told: bool,
     pub(super) after: After,
     /// What comes next.

@@ -1,9 +1,12 @@
 //! The endpoints of a provider that were registered here, and how they go with those that were found.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::super::set::EndpointSet;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 
 /// By key.
 #[derive(Debug, Clone, Default)]
@@ -56,8 +59,11 @@ impl Overlay {
             own.map(|own| own.endpoint.clone())
         };
         let revision = found.map_or("", |set| set.revision());
-        let found = found.into_iter().flat_map(|set| set.iter().cloned());
-        let all = own(false).chain(found).chain(own(true)).collect();
+        let found = || found.into_iter().flat_map(|set| set.iter());
+        // A backend may call what it was told by another key, such as one with the name of its node.
+        let addresses: HashSet<&Address> = found().map(|of| of.address()).collect();
+        let announced = own(true).filter(|own| !addresses.contains(own.address()));
+        let all = own(false).chain(found().cloned()).chain(announced).collect();
         Some(EndpointSet::of_first(all, format!("{revision}+{}", self.version), |_| ()))
     }
 }
@@ -86,6 +92,12 @@ mod tests {
         let expected = [("a", 1), ("b", 1), ("c", 2), ("d", 2)];
         assert_eq!(all, expected.map(|(key, weight)| (key.to_owned(), weight)));
         assert_eq!(overlay.over(None).unwrap().len(), 3);
+        // By whatever key it is told of.
+        let found =
+            EndpointSet::new([of("d", 1).as_ref().clone().with_key("node/d")], "8").unwrap();
+        let all = weights(overlay.over(Some(&found)).unwrap());
+        let expected = [("b", 2), ("c", 2), ("node/d", 1)];
+        assert_eq!(all, expected.map(|(key, weight)| (key.to_owned(), weight)));
         assert!(overlay.remove("b") && !overlay.remove("b"));
     }
 }

@@ -40,8 +40,8 @@ use crate::{
 ///
 /// # Own endpoints
 /// Those that are [registered](Self::register) here are in the set at once. With a registry they are also announced,
-/// and as soon as the backend tells of such an endpoint, what it tells counts. Without a registry they are known to
-/// this process alone, and take the place of what is found with the same key.
+/// and as soon as the backend tells of an endpoint with that key or address, what it tells counts. Without a registry
+/// they are known to this process alone, and take the place of what is found with the same key.
 ///
 /// # Bounds
 /// The last 1,024 events are kept.
