@@ -146,7 +146,7 @@ impl Ring {
     /// Creates the ring of Skipper: of endpoints as its routes have them, with `points` for each.
     ///
     /// The [`xxh64`] of `http://<host:port>-0`, `http://<host:port>-1` and so on, by which a key is placed, too.
-    /// Skipper has 100 points for each, and since March 2026 10,000 by their number, rounded down: `points` 0 is that.
+    /// Skipper has 100 points for each, and since March 2026 10,000 divided by their number: `points` 0 is that.
     ///
     /// ```
     /// use tower_upstream::rules::hash::Ring;

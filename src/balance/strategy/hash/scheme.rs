@@ -39,8 +39,8 @@ pub enum HashScheme {
     /// The ring of Skipper, whose routes have endpoints as `http://host:port`. A call goes on along the ring while an
     /// endpoint has more than the [mean](crate::rules::hash::BoundedLoad::mean). Weights do not count.
     Skipper {
-        /// Points of each endpoint: 100 in Skipper. Since March 2026 it has 10,000 by the number of all endpoints,
-        /// also of those that are out of use; 0 is that.
+        /// Points of each endpoint: 100 in Skipper. Since March 2026 it has 10,000 divided by the number of all
+        /// endpoints, also of those that are out of use; 0 is that.
         points: u32,
     },
     /// The highest of a number for each endpoint. Each choice computes all of them.
