@@ -110,7 +110,7 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
     assert!(balance.sticky_session);
     assert_eq!(balance.session_timeout, Some(Duration::from_secs(120)));
     let absurd = json!({
-        "hash": { "size": 8, "points": 0, "load_factor": 0.5 },
+        "hash": { "size": 8, "points": 10001, "load_factor": 0.5 },
         "sticky": { "session_timeout": 0, "max_sessions": 0 },
         "panic_threshold": 101,
     });

@@ -15,10 +15,10 @@ use tower_upstream::{
     rules::hash::{FadeIn, Ring, xxh64},
 };
 
-/// What the ingress logs: the endpoint of each key.
-fn logged(hosts: &[&str]) -> BTreeMap<String, String> {
+/// What the ingress logs: the endpoint of each key, where each has so many points.
+fn logged(hosts: &[&str], points: usize) -> BTreeMap<String, String> {
     let urls: Vec<_> = hosts.iter().map(|host| format!("http://{host}")).collect();
-    let ring = Ring::skipper(&urls, 100);
+    let ring = Ring::skipper(&urls, points as u32);
     let keys = (0..2_000).map(|number| format!("tenant-{number}"));
     keys.map(|key| (key.clone(), hosts[ring.get(xxh64(key.as_bytes(), 0)).unwrap()].to_owned()))
         .collect()
@@ -32,6 +32,13 @@ fn request(tenant: &str) -> Request<()> {
 }
 
 async fn differ<P>(strategy: P, hosts: &[&str]) -> usize
+where
+    P: Pick<Request<()>> + Clone,
+{
+    differ_from(strategy, hosts, 100).await
+}
+
+async fn differ_from<P>(strategy: P, hosts: &[&str], points: usize) -> usize
 where
     P: Pick<Request<()>> + Clone,
 {
@@ -51,7 +58,7 @@ where
         let picked = balance.pick(&request(key)).unwrap();
         picked.endpoint().address().authority().to_owned()
     };
-    logged(hosts).iter().filter(|(key, host)| chosen(key) != **host).count()
+    logged(hosts, points).iter().filter(|(key, host)| chosen(key) != **host).count()
 }
 
 fn text(request: &Request<()>) -> Option<String> {
@@ -77,4 +84,17 @@ async fn a_choice_is_that_of_the_ingress_also_while_endpoints_come_and_go() {
     let by_option = ConsistentHash::by_key(text).with_scheme(scheme);
     assert!(differ(by_option, &HOSTS).await > 1_000);
     assert!(differ(strategy.with_fade_in(FadeIn::default()), &more).await > 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_it_is_of_one_that_has_ten_thousand_points_by_the_number_of_endpoints() {
+    let strategy = ConsistentHash::by_key(key::optional(text))
+        .with_scheme(HashScheme::Skipper { points: 0 })
+        .with_bounded_load(None)
+        .with_fade_in(None);
+    let more = [&HOSTS[..], &["10.0.0.4:8080", "10.0.0.5:8080"]].concat();
+    for hosts in [&HOSTS[..], &HOSTS[..3], &HOSTS[..1], &more] {
+        assert_eq!(differ_from(strategy.clone(), hosts, 10_000 / hosts.len()).await, 0);
+    }
+    assert!(differ_from(strategy, &HOSTS, 100).await > 100);
 }

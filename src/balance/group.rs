@@ -19,7 +19,7 @@ pub(super) struct Group<S, T> {
     pub(super) id: (u32, u32),
     /// Whether it is of the caller's zone.
     pub(super) is_near: bool,
-    /// The candidates, ordered by key. While they are all members, the list is the same.
+    /// The candidates, ordered by identity. While they are all members, the list is the same.
     pub(super) members: Arc<[Arc<Member>]>,
     /// The service of each candidate. One that is on probation has none here: a call that chooses it has to
     /// claim its place first.
@@ -133,7 +133,8 @@ impl<S, T> Group<S, T> {
 
     /// Which of the candidates `member` is.
     pub(super) fn index_of(&self, member: &Member) -> Option<usize> {
-        let index = self.members.binary_search_by(|of| of.key().cmp(member.key())).ok()?;
+        let index =
+            self.members.binary_search_by(|of| of.identity().cmp(member.identity())).ok()?;
         let of = self.members.get(index)?;
         std::ptr::eq(Arc::as_ptr(of), member).then_some(index)
     }

@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
-    /// All members of the set, ordered by key.
+    /// All members of the set, ordered by identity.
     pub(super) all: Arc<[Arc<Member>]>,
     /// The first tier of all.
     pub(super) lowest: u32,

@@ -8,6 +8,8 @@ use crate::{
 
 /// The complete set of the endpoints of an upstream at one moment, ordered by key.
 ///
+/// Where only some were given a [key](Endpoint::with_key) of their own, these come together, and not between the others.
+///
 /// ```
 /// use tower_upstream::{Endpoint, discover::EndpointSet};
 /// let endpoints = ["b:2", "a:1"].map(|address| address.parse::<Endpoint>().unwrap());

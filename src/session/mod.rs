@@ -18,8 +18,8 @@
 //! calls, whatever its priority and its load. If it is gone, unhealthy, ejected or switched off, if its circuit is
 //! open or its weight 0, or if the call has tried it already, the strategy chooses anew, and the session moves to the endpoint that
 //! answers, and stays there; the event is [`SessionMoved`](crate::telemetry::EventKind::SessionMoved). An endpoint
-//! that drains keeps its sessions for [`drain_timeout`](crate::balance::Sticky::with_drain_timeout), also where no
-//! other is left, and gets no new ones.
+//! that drains keeps its sessions for [`drain_timeout`](crate::balance::Sticky::with_drain_timeout), whatever its
+//! weight, also where no other is left, and gets no new ones.
 //!
 //! An answer that [counts](crate::outcome) as a failure is none here: no session begins with it, and none moves. Put a
 //! [`FailoverLayer`](crate::FailoverLayer) above, by which a session moves with the first call that fails; without one,

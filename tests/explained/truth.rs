@@ -1,6 +1,6 @@
 //! That what a decision tells is so: each reason, each cost, and under what circumstances.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tower::limit::ConcurrencyLimitLayer;
@@ -250,8 +250,11 @@ prop_compose! {
 fn endpoints(all: &[Instance]) -> Vec<Endpoint> {
     let of = |(number, of): (usize, &Instance)| {
         let letter = if of.fails { 'f' } else { 'a' };
-        endpoint(&format!("{letter}:{}", number + 1))
-            .with_weight(of.weight)
+        let key = format!("{letter}:{}", number + 1);
+        let made = endpoint(&key);
+        // Some go by a key of their own.
+        let made = if of.millis % 2 == 0 { made.with_key(key) } else { made };
+        made.with_weight(of.weight)
             .with_priority(of.priority)
             .with_status(of.status)
             .with_draining(of.draining)
@@ -272,7 +275,7 @@ where
     let layer = BalanceLayer::with_config(endpoints, strategy, config).explained(1.0);
     let mut stack = over!(layer, FailoverLayer::new(Attempts::up_to(3)));
     let handle = stack.get_ref().handle();
-    let _ = ask(&mut stack, 0).await;
+    let _ = ask(&mut stack, 9).await;
     let members = handle.members();
     let number = |member: &Member| member.key()[2..].parse::<usize>().unwrap() - 1;
     let mut in_flight: Vec<InFlight> = Vec::new();
@@ -286,8 +289,9 @@ where
     }
     sleep(Duration::from_millis(1)).await;
     let is_panic = handle.is_health_ignored();
-    for _ in 0..8 {
-        let answer = ask(&mut stack, 0).await;
+    let mut homes = BTreeMap::new();
+    for body in (0..8).map(|call| call % 4) {
+        let answer = ask(&mut stack, body).await;
         let (told, endpoint): (Vec<_>, _) = match &answer {
             Ok(reply) => (vec![(reply.decision(), reply.attempts() > 1)], reply.endpoint()),
             Err(error) => {
@@ -301,9 +305,14 @@ where
         for (decision, is_further) in told.clone() {
             assert_eq!(decision.regime() == Regime::Failover, is_further, "{decision}");
             check(decision, &members, is_panic, costs);
+            let of_session = decision.regime() == Regime::Session;
+            assert!(
+                !of_session || homes.get(&body).map(|of: &String| &**of) == decision.endpoint()
+            );
         }
         let last = told.next_back().map(|(decision, _)| decision);
         assert_eq!(last.and_then(Decision::endpoint), endpoint);
+        homes.extend(answer.ok().map(|reply| (body, reply.into_body())));
     }
 }
 
@@ -337,6 +346,16 @@ fn check(
                 assert!(of.cost().unwrap() >= least && !is_barred, "{decision}");
             }
             Some(PassedOver::NotDrawn) => assert!(!is_barred, "{}: {decision}", of.key()),
+            Some(PassedOver::OverBound) => {
+                assert!(of.cost() > of.bound() && of.bound().is_some() && !is_barred, "{decision}");
+                // Where all have too much, the call goes to one that has.
+                let goes_on = chosen.is_none_or(|chosen| chosen.cost() <= chosen.bound());
+                let is_over = |of: &Considered| of.cost() > of.bound();
+                let is_of_group =
+                    |of: &&Considered| of.cost().is_some() && Some(of.key()) != decision.endpoint();
+                let mut others = decision.candidates().iter().filter(is_of_group);
+                assert!(goes_on || others.all(is_over), "{decision}");
+            }
             Some(PassedOver::Tried) => assert_eq!(decision.regime(), Regime::Failover),
             Some(PassedOver::Unhealthy) => {
                 assert!(has(Reason::Unhealthy), "{decision}");
@@ -354,11 +373,15 @@ fn check(
     match (decision.regime(), decision.endpoint()) {
         (Regime::Panic, _) => assert!(is_panic, "{decision}"),
         (Regime::Normal, Some(key)) => assert_eq!(tier(key), lowest, "{decision}"),
-        (Regime::Spill, Some(key)) => assert!(tier(key) > lowest, "{decision}"),
+        (Regime::Spill, Some(key)) => {
+            let is_over = |of: &Considered| of.passed_over() == Some(PassedOver::OverBound);
+            let has_spilled = decision.candidates().iter().any(is_over);
+            assert!(tier(key) > lowest || has_spilled, "{decision}");
+        }
         (Regime::Random, _) => {
             assert!(["HealthBased", "WeightedRandom"].contains(&decision.strategy()), "{decision}");
         }
-        (Regime::Failover, _) => {}
+        (Regime::Failover | Regime::Session, _) => {}
         (Regime::Normal | Regime::Spill, None) => {}
         (regime, _) => panic!("{regime}: {decision}"),
     }
@@ -373,7 +396,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn of_any_set_by_any_strategy(all in prop::collection::vec(any_endpoint(), 1..9), which in 0..7) {
+    fn of_any_set_by_any_strategy(all in prop::collection::vec(any_endpoint(), 1..9), which in 0..11) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -393,7 +416,26 @@ proptest! {
                 3 => tells_the_truth(&all, LeastLatency::new().with_choices(3), any_cost).await,
                 4 => tells_the_truth(&all, HealthBased::new(), any_cost).await,
                 5 => tells_the_truth(&all, WeightedRandom::new(), none).await,
-                _ => tells_the_truth(&all, RoundRobin::new(), none).await,
+                6 => tells_the_truth(&all, RoundRobin::new(), none).await,
+                7 => {
+                    let sessions = SessionTable::by_key(|call: &Call<u64>| *call.body());
+                    let strategy = Sticky::new(LeastRequest::new(), sessions);
+                    tells_the_truth(&all, strategy, load).await;
+                }
+                #[cfg(feature = "hash")]
+                which => {
+                    use tower_upstream::balance::{ConsistentHash, HashScheme};
+                    let scheme = match which {
+                        8 => HashScheme::Maglev { size: 1_009 },
+                        9 => HashScheme::Nginx,
+                        _ => HashScheme::Skipper { points: 100 },
+                    };
+                    let key: fn(&Call<u64>) -> u64 = |call| *call.body();
+                    let strategy = ConsistentHash::by_key(key).with_scheme(scheme);
+                    tells_the_truth(&all, strategy, load).await;
+                }
+                #[cfg(not(feature = "hash"))]
+                _ => {}
             }
         });
     }

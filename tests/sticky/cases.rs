@@ -140,3 +140,43 @@ async fn a_change_of_the_set_makes_no_call_leave_its_endpoint() {
     story.farm.get(&home).is(Readiness::Ready);
     assert_eq!(call.await.unwrap().unwrap(), home);
 }
+
+/// Some go by a key of their own, and some, which are between those, by their address.
+fn of_both_kinds() -> Vec<Endpoint> {
+    let endpoint = |(key, port): (&str, u16)| match key.contains(':') {
+        true => Endpoint::new(key).unwrap(),
+        false => Endpoint::new(format!("10.0.0.1:{port}")).unwrap().with_key(key),
+    };
+    ["a", "b:1", "c", "d:1", "e", "f:1", "g"].into_iter().zip(1..).map(endpoint).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_stay_whether_endpoints_go_by_keys_or_by_addresses() {
+    let story = Story::of(of_both_kinds(), table());
+    let mut homes = Vec::new();
+    for session in 0..7 {
+        homes.push(story.home(session).await);
+    }
+    homes.sort();
+    assert_eq!(homes, ["a", "b:1", "c", "d:1", "e", "f:1", "g"]);
+    assert_eq!(story.moves(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_drains_has_its_time_once_whichever_others_leave_meanwhile() {
+    for drains in ["b:1", "c", "f:1", "g"] {
+        let story = Story::of(of_both_kinds(), table());
+        let mut session = 0;
+        while story.home(session).await != drains {
+            session += 1;
+        }
+        story.handle.drain(drains);
+        for gone in ["a", "e", "d:1"] {
+            sleep(secs(5)).await;
+            assert!(story.endpoints.remove(gone));
+            assert_eq!(story.home(session).await, drains);
+        }
+        sleep(secs(6)).await;
+        assert_ne!(story.home(session).await, drains);
+    }
+}

@@ -70,7 +70,7 @@ impl<P, B> Sticky<P, B> {
 #[derive(Debug)]
 pub struct StickyTable<T> {
     table: T,
-    /// All members of the set, in the order of their keys.
+    /// All members of the set, in the order of their identities.
     named: Arc<[Named]>,
     homes: Arc<HashMap<Home, Arc<Member>>>,
     /// When the first of those that drain loses its sessions.
@@ -91,7 +91,8 @@ impl<P: Strategy, B: Homes> Sticky<P, B> {
         let mut before = before.iter().peekable();
         all.iter()
             .map(|member| {
-                while before.next_if(|of| of.member.key() < member.key()).is_some() {}
+                let is_before = |of: &&Named| of.member.identity() < member.identity();
+                while before.next_if(is_before).is_some() {}
                 let known = before.next_if(|of| Arc::ptr_eq(&of.member, member));
                 let names = match known {
                     Some(known) => known.names.clone(),

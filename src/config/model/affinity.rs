@@ -108,7 +108,8 @@ pub struct HashSection {
     pub scheme: Option<SchemeName>,
     /// Number of places of `maglev`, a prime number. Default: 65,537.
     pub size: usize,
-    /// Number of points of each endpoint for `skipper`. Default: 100.
+    /// Number of points of each endpoint for `skipper`; 0 is 10,000 divided by the number of endpoints, as Skipper has
+    /// since March 2026. Default: 100.
     pub points: u32,
     /// How much of its share an endpoint may have in flight, from 1; 0 is without a bound. Default: 1.5.
     pub load_factor: f64,
@@ -155,9 +156,9 @@ impl HashSection {
                 Maglev::MAX_SIZE
             ));
         }
-        if !(1..=10_000).contains(&self.points) {
+        if self.points > 10_000 {
             let points = self.points;
-            mistakes.push(format!("`hash.points` is {points}, but must be from 1 to 10,000"));
+            mistakes.push(format!("`hash.points` is {points}, but must be at most 10,000"));
         }
     }
 

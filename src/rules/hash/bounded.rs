@@ -27,7 +27,10 @@ impl Default for BoundedLoad {
 impl BoundedLoad {
     /// Creates a bound of `factor` times the share. Below 1, and not a number, are taken for 1.
     pub fn new(factor: f64) -> Self {
-        Self { percent: (factor * 100.0).max(100.0) }
+        let (percent, whole) = (factor * 100.0, (factor * 100.0).round());
+        // 1.1 times 100 is a little above 110, and would have more slots than 110 percent.
+        let percent = if whole / 100.0 == factor { whole } else { percent };
+        Self { percent: percent.max(100.0) }
     }
 
     /// Creates the bound of a `hash_balance_factor` of Envoy, or `hash-balance-factor` of HAProxy: a percentage;
@@ -235,6 +238,14 @@ mod tests {
                 places.swap(at, other);
             }
             prop_assert_eq!(ProbeOrder::new(hash, endpoints).collect::<Vec<_>>(), places);
+        }
+
+        #[test]
+        fn a_factor_is_its_percentage(percent in 100_u32..100_000, active in 0..10_000_u32) {
+            let bound = BoundedLoad::new(f64::from(percent) / 100.0);
+            prop_assert_eq!(Some(bound), BoundedLoad::of_percent(percent).unwrap());
+            let all = (u64::from(active) + 1) * u64::from(percent);
+            prop_assert_eq!(u64::from(bound.slots(active.into(), 1.0)), all.div_ceil(100));
         }
 
         #[test]

@@ -14,7 +14,7 @@ use super::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingSize {
-    /// Fewest points. Default: 1,024.
+    /// Fewest points; 0 is taken for 1. Default: 1,024.
     pub min: u32,
     /// Most points. The default is that of Envoy; that of gRPC is 4,096. Default: 8,388,608.
     pub max: u32,
@@ -60,6 +60,8 @@ impl HashFunction {
 
 /// Points that nginx, lua-resty-chash and pingora place for each unit of weight.
 const NGINX_POINTS: u32 = 160;
+/// Points that Skipper places, since it has a bound to them.
+const SKIPPER_POINTS: u32 = 10_000;
 /// Points of a ring at most.
 pub(super) const MAX_POINTS: u32 = 16 << 20;
 
@@ -81,7 +83,7 @@ impl Ring {
         let weights = hosts.iter().map(|(_, weight)| f64::from(*weight) / total);
         let least = weights.clone().filter(|weight| *weight > 0.0).fold(1.0, f64::min);
         let max = f64::from(size.max.clamp(1, MAX_POINTS));
-        let scale = ((least * f64::from(size.min)).ceil() / least).min(max);
+        let scale = ((least * f64::from(size.min.max(1))).ceil() / least).min(max);
         let mut points = Vec::with_capacity(if total > 0.0 { scale.ceil() as usize } else { 0 });
         let (mut placed, mut due) = (0.0, 0.0);
         let mut text = String::new();
@@ -144,15 +146,21 @@ impl Ring {
     /// Creates the ring of Skipper: of endpoints as its routes have them, with `points` for each.
     ///
     /// The [`xxh64`] of `http://<host:port>-0`, `http://<host:port>-1` and so on, by which a key is placed, too.
-    /// Skipper has 100 points for each.
+    /// Skipper has 100 points for each, and since March 2026 10,000 divided by their number: `points` 0 is that.
     ///
     /// ```
     /// use tower_upstream::rules::hash::Ring;
-    /// let ring = Ring::skipper(&["http://10.0.0.1:80", "http://10.0.0.2:80"], 100);
-    /// assert_eq!(ring.points().len(), 200);
+    /// let endpoints = ["http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"];
+    /// assert_eq!(Ring::skipper(&endpoints, 100).points().len(), 300);
+    /// assert_eq!(Ring::skipper(&endpoints, 0).points().len(), 9_999);
     /// ```
     pub fn skipper<S: AsRef<str>>(endpoints: &[S], points: u32) -> Self {
-        let each = points.min(MAX_POINTS / (endpoints.len().clamp(1, MAX_POINTS as usize) as u32));
+        let part = |of: u32| of / (endpoints.len().clamp(1, MAX_POINTS as usize) as u32);
+        let each = match points {
+            0 => part(SKIPPER_POINTS).max(1),
+            points => points,
+        };
+        let each = each.min(part(MAX_POINTS));
         let mut text = String::new();
         let mut placed = Vec::with_capacity(endpoints.len() * each as usize);
         for (index, endpoint) in (0_u32..).zip(endpoints) {

@@ -219,7 +219,8 @@ impl<K> ConsistentHash<K> {
         match members.first().filter(|_| self.scheme.is_ring() && members.iter().any(has_weight)) {
             None => members.iter().map(weighted).collect(),
             Some(first) => {
-                let is_near = |member: &&Arc<Member>| member.tier() == first.tier();
+                // Of one priority: a panic chooses also among those that discovery warns of.
+                let is_near = |member: &&Arc<Member>| member.tier() / 2 == first.tier() / 2;
                 all.iter().filter(is_near).map(weighted).collect()
             }
         }

@@ -35,11 +35,15 @@ pub enum HashScheme {
     /// To share keys with nginx, a key must be the same text. `hash $request_uri` is the path and query as the client
     /// sent them, `uri().path_and_query()`. `hash $uri` is the path once nginx has decoded `%41`, resolved `..` and
     /// joined slashes, and so is `uri().path()` only where there is none of these.
+    ///
+    /// Requests of which the key is empty go to any server there: give them none, by
+    /// [`key::optional`](crate::key::optional). Here, an empty text is a key.
     Nginx,
     /// The ring of Skipper, whose routes have endpoints as `http://host:port`. A call goes on along the ring while an
     /// endpoint has more than the [mean](crate::rules::hash::BoundedLoad::mean). Weights do not count.
     Skipper {
-        /// Points of each endpoint; Skipper has 100.
+        /// Points of each endpoint: 100 in Skipper. Since March 2026 it has 10,000 divided by the number of all
+        /// endpoints, also of those that are out of use; 0 is that.
         points: u32,
     },
     /// The highest of a number for each endpoint. Each choice computes all of them.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     choose::Tried,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Status},
     member::Member,
     rules::hash::{
         BoundedLoad, FadeIn, HashFunction, Maglev, Ring, RingSize, crc32, ketama, xxh64,
@@ -315,5 +315,35 @@ fn one_that_is_out_of_use_moves_its_own_keys_alone_where_points_depend_on_all_we
             let after = choose(&strategy, &out, left, key);
             assert!(!(1..7).contains(&before) || after == before - 1, "{scheme:?}: {key}");
         }
+    }
+}
+
+#[test]
+fn one_that_discovery_warns_of_has_its_keys_beside_others_of_its_priority_in_a_panic() {
+    for scheme in SCHEMES {
+        let strategy = ConsistentHash::by_key(|key: &u64| *key).with_scheme(scheme);
+        for warned in 0..4 {
+            let all = of((0..4).map(|index| {
+                let status = if index == warned { Status::Warning } else { Status::Passing };
+                Endpoint::new(format!("10.0.0.{index}:80")).unwrap().with_status(status)
+            }));
+            let table = strategy.table(&all, None);
+            let mut counts = [0; 4];
+            (0..1_000).for_each(|key| counts[choose(&strategy, &table, &all, key)] += 1);
+            assert!(counts.iter().all(|count| *count > 100), "{scheme:?}: {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_is_to_have_no_points_has_some() {
+    let size = RingSize { min: 0, ..RingSize::default() };
+    for scheme in [HashScheme::Ring(size), HashScheme::Skipper { points: 0 }] {
+        let strategy = ConsistentHash::by_key(|key: &u64| *key).with_scheme(scheme);
+        let all = endpoints(1..6);
+        let table = strategy.table(&all, None);
+        let chosen = |key| choose(&strategy, &table, &all, key);
+        assert!((0..100).all(|key| chosen(key) == chosen(key)), "{scheme:?}");
+        assert!((0..100).any(|key| chosen(key) != chosen(0)), "{scheme:?}");
     }
 }
