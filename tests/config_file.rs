@@ -993,6 +993,30 @@ plugins:
 }
 
 #[test]
+fn a_program_that_is_a_line_of_a_shell_is_noted() {
+    for (members, said) in [
+        (
+            "endpoint: /opt/tax --currency EUR",
+            Some("endpoint: all of this is the path of a program; write its arguments as `args`"),
+        ),
+        ("executable: /opt/tax -v", Some("executable: all of this is the path of a program; ")),
+        (
+            "endpoint: tax",
+            Some("endpoint: a program is not looked for in `PATH`; write its whole path"),
+        ),
+        ("endpoint: 'exec:tax'", Some("endpoint: a program is not looked for in `PATH`; ")),
+        ("endpoint: /opt/my plugins/tax", None),
+        ("endpoint: ./tax", None),
+    ] {
+        let text = format!("plugins: {{a: {{transport: exec, {members}}}}}");
+        let config = Config::from_str(&text, Format::Yaml).unwrap();
+        let notes: Vec<_> = config.notes().iter().map(ToString::to_string).collect();
+        assert_eq!(notes.len(), usize::from(said.is_some()), "{members}: {notes:?}");
+        assert!(notes.iter().all(|note| note.contains(said.unwrap_or_default())), "{notes:?}");
+    }
+}
+
+#[test]
 fn sessions_that_do_not_begin_and_what_they_leave_without_effect_are_notes() {
     let plugin = |name: &str, balance: &str, rest: &str| {
         format!("  {name}: {{transport: http, endpoint: 'http://a', balance: {balance}{rest}}}\n")

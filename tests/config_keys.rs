@@ -551,8 +551,9 @@ fn options(types: &Types, wanting: &mut Vec<String>) -> String {
         // Each is known.
         let mut all = config.clone();
         all.as_object_mut().unwrap().retain(|key, _| !is_own(key));
+        let place = if transport == "exec" { "/a" } else { "a:1" };
         let plugin =
-            json!({ "name": "a", "transport": transport, "endpoint": "a:1", "options": all });
+            json!({ "name": "a", "transport": transport, "endpoint": place, "options": all });
         let file = json!({ "plugins": [plugin] }).to_string();
         let config = Config::from_str(&file, Format::Json).unwrap();
         assert!(config.notes().is_empty(), "{:?}", config.notes());

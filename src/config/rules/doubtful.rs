@@ -28,9 +28,12 @@ pub(crate) fn doubt_level(level: &str, notes: &mut Checked<'_>) {
     }
 }
 
-/// What is said of a plugin, and most of it over HTTP or gRPC: factories of a program may do as they like.
+/// What is said of a plugin that a transport of this crate reaches: factories of a program may do as they like.
 pub(crate) fn doubt_plugin(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
     doubt_sessions(plugin, defaults, notes);
+    if plugin.transport == "exec" {
+        doubt_program(plugin, notes);
+    }
     if matches!(&*plugin.transport, "http" | "https" | "grpc" | "grpc-tls") {
         doubt_method(plugin, notes);
         doubt_credentials(plugin, defaults, notes);
@@ -42,6 +45,23 @@ pub(crate) fn doubt_plugin(plugin: &PluginConfig, defaults: &Sections, notes: &m
 fn addresses(plugin: &PluginConfig) -> impl Iterator<Item = (&str, &str)> {
     let one = Some(("", &*plugin.endpoint)).filter(|(_, address)| !address.is_empty());
     one.into_iter().chain(plugin.endpoints.iter().map(|of| (&*of.id, &*of.address)))
+}
+
+/// The path of a program that is a line of a shell, or is looked for where it hardly is.
+fn doubt_program(plugin: &PluginConfig, notes: &mut Checked<'_>) {
+    let (key, path) = match plugin.executable.as_str() {
+        "" => ("endpoint", plugin.endpoint.as_str()),
+        path => ("executable", path),
+    };
+    let path = path.strip_prefix("exec:").unwrap_or(path);
+    let (message, help) = if path.contains(" -") {
+        ("all of this is the path of a program", "write its arguments as `args`")
+    } else if !path.is_empty() && !path.contains('/') {
+        ("a program is not looked for in `PATH`", "write its whole path")
+    } else {
+        return;
+    };
+    notes.wrong_helped(key, Code::CONFIG_1703, message, help.to_owned());
 }
 
 /// Credentials without a method, which are not sent.
