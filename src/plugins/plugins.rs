@@ -214,8 +214,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         self.program.register(plugin, Some(Box::new(|_, _| Ok(connector))))
     }
 
-    /// Registers a plugin by its config, as one of a file is made. Of its programs those may run that the config which
-    /// was applied last allows.
+    /// Registers a plugin by its config, as one of a file is made.
+    ///
+    /// Of its programs those may run that the config which was applied last allows.
     ///
     /// # Errors
     /// Those of [`register_with`](Self::register_with), and of its factory: `REGISTRY_1904` for a `type` without

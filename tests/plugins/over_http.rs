@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 use tower::{ServiceBuilder, service_fn};
 use tower_upstream::{
-    BoxError, Call, Endpoint, Reply,
+    BoxError, Call, Reply,
     auth::{Credentials, RequireAuthLayer},
-    config::{Config, Format, PluginConfig},
-    discover::Memory,
+    config::{Config, Format},
     error::{Code, Kind},
     plugin::{Encoded, HealthStatus, PluginStatus},
     plugins::Plugins,
@@ -119,6 +118,8 @@ async fn a_set_may_be_reached_in_several_ways_and_types_share_it() {
 #[tokio::test]
 async fn a_program_is_started_with_its_environment_and_only_if_it_is_allowed() {
     use std::os::unix::fs::PermissionsExt;
+
+    use tower_upstream::{Endpoint, config::PluginConfig, discover::Memory};
 
     let dir = std::env::temp_dir().join(format!("plugins-exec-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
