@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_upstream::{
     auth::AuthMethod,
     backoff::Jitter,
@@ -199,6 +199,51 @@ fn a_zero_that_go_writes_among_others_is_not_set() {
     let text = r#"{"plugins": [{"name": "a", "transport": "http", "endpoint": "http://a", "rate_limit":
         {"enabled": true, "requests_per_second": 0, "burst_size": 0, "time_window": 0}}]}"#;
     assert!(Config::from_str(text, Format::Json).is_err());
+}
+
+/// In any case, which JSON leaves free; of a plugin in a map, of a default, and where a key has no value.
+#[test]
+fn what_go_has_not_set_is_known_wherever_and_however_it_is_written() {
+    let read = |config: &Value| {
+        let text = config.to_string();
+        Config::from_str(&text, Format::Json).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    };
+    let limit =
+        json!({ "enabled": true, "requests_per_second": 5, "burst_size": 9, "time_window": 0 });
+    let upper =
+        json!({ "Enabled": true, "Requests_Per_Second": 5, "Burst_Size": 9, "Time_Window": 0 });
+    let plugin = |key: &str, limit: &Value| json!({ "name": "tax", "transport": "http", "endpoint": "http://a", key: limit });
+    let mut named = plugin("rate_limit", &limit);
+    named.as_object_mut().unwrap().remove("name");
+    let first = json!({ "name": "other", "transport": "http", "endpoint": "http://b" });
+    let bare = json!({ "name": "tax", "transport": "http", "endpoint": "http://a" });
+    let cases = [
+        (json!({ "plugins": { "tax": named } }), "plugins.tax.rate_limit.time_window"),
+        (
+            json!({ "plugins": [first, plugin("rate_limit", &limit)] }),
+            "plugins[1].rate_limit.time_window",
+        ),
+        (json!({ "plugins": [plugin("Rate_Limit", &limit)] }), "plugins[0].Rate_Limit.time_window"),
+        (json!({ "plugins": [plugin("rate_limit", &upper)] }), "plugins[0].rate_limit.Time_Window"),
+        (
+            json!({ "defaults": { "rate_limit": limit }, "plugins": [bare] }),
+            "defaults.rate_limit.time_window",
+        ),
+    ];
+    for (config, path) in &cases {
+        let config = read(config);
+        let notes: Vec<_> = config.notes().iter().map(|note| &*note.path).collect();
+        assert_eq!(notes, [*path]);
+    }
+    // What is null is not set either, and nothing that Go has written.
+    let mut null = limit.clone();
+    null["time_window"] = Value::Null;
+    let config = read(&json!({ "plugins": [plugin("rate_limit", &null)] }));
+    assert!(config.notes().is_empty(), "{:?}", config.notes());
+    // A section without anything is one by any of its names.
+    let zeros = json!({ "Enabled": false, "requests_per_second": 0, "burst": 0, "time_window": 0 });
+    let config = read(&json!({ "plugins": [plugin("rate_limit", &zeros)] }));
+    assert_eq!(config.plugins[0].rate_limit, None);
 }
 
 #[test]

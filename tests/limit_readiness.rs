@@ -17,10 +17,11 @@ use tower::{
     limit::{ConcurrencyLimit, ConcurrencyLimitLayer as TowersLimit, GlobalConcurrencyLimitLayer},
 };
 use tower_upstream::{
-    BalanceLayer, BoxError, ConcurrencyLimitLayer, Endpoint, Error, LeastRequest, Quota,
-    RateLimitLayer,
+    Attempts, BalanceLayer, BoxError, ConcurrencyLimitLayer, Endpoint, Error, FailoverLayer,
+    LeastRequest, Quota, RateLimitLayer,
+    balance::RoundRobin,
     connect::{Connect, EachLayer},
-    discover,
+    connect_fn, discover,
     error::Kind,
     member::Member,
 };
@@ -196,6 +197,96 @@ async fn below_a_balancer_no_token_is_held_while_the_inner_is_not_ready() {
         ready += usize::from(now.is_ready());
     }
     assert_eq!((ready, inner.readied()), (2, 2));
+}
+
+/// Its service gets ready in its own time, above a balancer and below one.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_wait_is_not_hurried_once_it_has_its_place() {
+    for below in [false, true] {
+        let (farm, layer) = (Farm::default(), ConcurrencyLimitLayer::new(1));
+        let (inner, limit) = (farm.get("a:1"), layer.clone().wait(secs(30)));
+        let service = match below {
+            false => limit.layer(inner.service()),
+            true => limit.layer(farm).connect(&Member::new("a:1".parse::<Endpoint>().unwrap())),
+        };
+        let places = || match below {
+            false => (*layer.handle()).clone(),
+            true => layer.handle_for("a:1").unwrap(),
+        };
+        let elsewhere = places().take().unwrap();
+        let [mut second, mut third] = [2, 3].map(|number| {
+            let mut service = service.clone();
+            let ready = async move { service.ready().await.unwrap().call(Ask::new(number)).await };
+            task::spawn(Box::pin(ready))
+        });
+        assert_pending!(second.poll());
+        inner.is(Readiness::Pending);
+        drop(elsewhere);
+        assert_pending!(second.poll());
+        sleep(secs(20)).await;
+        // One that comes looks for those that are late.
+        inner.is(Readiness::Ready);
+        assert_pending!(third.poll());
+        second.await.unwrap();
+        third.await.unwrap();
+        let numbers: Vec<_> = inner.asks().iter().map(|ask| ask.number).collect();
+        assert_eq!((numbers, places().in_flight()), (vec![2, 3], 0), "{below}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_below_a_balancer_whose_calls_wait_has_them_wait_for_their_endpoint() {
+    let (farm, limit) = (Farm::default(), ConcurrencyLimitLayer::new(1));
+    let a = farm.get("a:1");
+    let endpoints = discover::fixed(["a:1", "b:1"]).unwrap();
+    let balance = BalanceLayer::new(endpoints, RoundRobin::starting_at(0));
+    let set = balance.handle();
+    let service = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(2)))
+        .layer(balance.with_fail_fast_after(ms(100)))
+        .layer(limit.clone().wait(secs(2)))
+        .service(farm.clone());
+    a.answers(Answer::ByHand);
+    let call = |number| tokio::spawn(service.clone().oneshot(Ask::once(number)));
+    let first = call(1);
+    settle().await;
+    assert_eq!(call(2).await.unwrap().unwrap(), "b:1");
+    let start = Instant::now();
+    let [waits, other] = [call(3), call(4)];
+    sleep(secs(1)).await;
+    // The fourth had its turn at the other, and this one waits though that is free.
+    assert_eq!(other.await.unwrap().unwrap(), "b:1");
+    assert_eq!((a.calls(), limit.handle_for("a:1").unwrap().waiting()), (1, 1));
+    a.finish(0, true);
+    settle().await;
+    assert_eq!((a.calls(), start.elapsed() < ms(1_010)), (2, true));
+    // One that waits too long is refused, and so goes to the other for free.
+    let refused = call(5);
+    assert_eq!(refused.await.unwrap().unwrap(), "b:1");
+    assert!((secs(3)..secs(4)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    a.finish(1, true);
+    assert_eq!(first.await.unwrap().unwrap(), "a:1");
+    assert_eq!(waits.await.unwrap().unwrap(), "a:1");
+    assert!(set.members().iter().all(|member| member.failures() == 0 && member.in_flight() == 0));
+}
+
+/// Without a runtime there is no time to look again, and who gives back a place tells it.
+#[test]
+fn below_a_balancer_a_call_waits_for_a_place_without_a_runtime() {
+    let (inner, layer) = (Inner::new("a:1"), ConcurrencyLimitLayer::new(1));
+    let connector = connect_fn({
+        let inner = inner.clone();
+        move |_: &Endpoint| inner.service()
+    });
+    let service = layer.layer(connector).connect(&Member::new("a:1".parse::<Endpoint>().unwrap()));
+    let elsewhere = layer.handle_for("a:1").unwrap().take().unwrap();
+    let mut waits = task::spawn(service);
+    for _ in 0..2 {
+        assert_pending!(waits.enter(|cx, mut it| Service::<Ask>::poll_ready(&mut *it, cx)));
+    }
+    drop(elsewhere);
+    assert!(waits.is_woken());
+    assert_ready_ok!(waits.enter(|cx, mut it| Service::<Ask>::poll_ready(&mut *it, cx)));
 }
 
 // Deadlines.

@@ -13,8 +13,11 @@ use std::{
     time::Duration,
 };
 
-use support::{Answer, Ask, Farm, ms, secs, seen, settle};
-use tokio::time::{Instant, sleep};
+use support::{Answer, Ask, Farm, Inner, ms, secs, seen, settle};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
@@ -23,6 +26,7 @@ use tower_upstream::{
     balance::{BalanceLayer, RoundRobin},
     breaker::CircuitState,
     budget::{Budget, BudgetConfig, ConcurrentBudget, ThrottleBudget},
+    connect::Connect,
     connect_fn, discover,
     error::Kind,
     failover::{FailoverHandle, Hedge},
@@ -46,8 +50,26 @@ fn turns<const N: usize>(keys: [&str; N]) -> BalanceLayer<discover::Fixed, Round
     BalanceLayer::new(discover::fixed(keys).unwrap(), RoundRobin::starting_at(0))
 }
 
+/// Endpoints that are there before the first call, so that all get what is said to the farm.
+fn farm<const N: usize>(keys: [&str; N]) -> Farm {
+    let farm = Farm::default();
+    keys.iter().for_each(|key| drop(farm.get(key)));
+    farm
+}
+
 fn once() -> CircuitBreakerConfig {
     CircuitBreakerConfig::consecutive(1).with_open_jitter(0.0)
+}
+
+/// Endpoints that never answer.
+fn silent() -> impl Connect<
+    Service: Service<Call<u32>, Response = (), Error = BoxError, Future: Send>
+                 + Clone
+                 + Send
+                 + Sync
+                 + 'static,
+> {
+    connect_fn(|_: &Endpoint| service_fn(|_: Call<u32>| pending::<Result<(), BoxError>>()))
 }
 
 // A caller in a hurry.
@@ -63,9 +85,7 @@ async fn a_caller_in_a_hurry_spends_no_token_of_a_throttle() {
                     .with_budget(budget.clone()),
             )
             .layer(turns(["a:1", "b:1"]))
-            .service(connect_fn(|_: &Endpoint| {
-                service_fn(|_: Call<u32>| pending::<Result<(), BoxError>>())
-            }));
+            .service(silent());
         let before = budget.available();
         for _ in 0..5 {
             let call = Call::new(0).idempotent();
@@ -89,9 +109,7 @@ async fn a_hedge_of_a_caller_in_a_hurry_blames_no_endpoint_and_spends_nothing() 
         .layer(FailoverLayer::new(attempts).with_budget(budget.clone()))
         .layer(balance)
         .layer(breaker.clone())
-        .service(connect_fn(|_: &Endpoint| {
-            service_fn(|_: Call<u32>| pending::<Result<(), BoxError>>())
-        }));
+        .service(silent());
     let before = budget.available();
     for _ in 0..5 {
         let call = Call::new(0).idempotent().with_attempt_timeout(ms(10));
@@ -113,8 +131,7 @@ fn hedged(
     FailoverHandle,
     impl Service<Ask, Response = String, Error = Error, Future: Send> + Clone + Send + 'static,
 ) {
-    let farm = Farm::default();
-    ["a:1", "b:1"].iter().for_each(|key| drop(farm.get(key)));
+    let farm = farm(["a:1", "b:1"]);
     let mut attempts = Attempts::up_to(2).hedge(Hedge::Quantile(0.9));
     attempts.overall = overall;
     let layer = FailoverLayer::new(attempts).with_budget(Budget::unlimited());
@@ -186,6 +203,16 @@ async fn a_call_that_was_cut_short_after_the_delay_teaches_a_longer_one() {
     }
 }
 
+/// A call fails, which opens the circuit, and some time passes.
+async fn until_half_open<S>(service: &S, endpoint: &Inner)
+where
+    S: Service<Ask, Response = String, Error = Error> + Clone,
+{
+    endpoint.answers(Answer::Fails);
+    service.clone().oneshot(Ask::new(0)).await.unwrap_err();
+    sleep(secs(6)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_that_come_too_late_take_no_probe_place_and_decide_nothing() {
     let breaker = CircuitBreakerLayer::new(once().with_probes(1).with_successes(2));
@@ -196,9 +223,7 @@ async fn calls_that_come_too_late_take_no_probe_place_and_decide_nothing() {
         .layer(FailoverLayer::new(Attempts::up_to(1)))
         .layer(turns(["a:1"]))
         .service(farm.clone());
-    a.answers(Answer::Fails);
-    service.clone().oneshot(Ask::new(0)).await.unwrap_err();
-    sleep(secs(6)).await;
+    until_half_open(&service, &a).await;
     for _ in 0..100 {
         let late = Ask::new(0).until(Instant::now());
         assert!(service.clone().oneshot(late).await.unwrap_err().is_timeout());
@@ -225,9 +250,7 @@ async fn what_callers_do_wrong_decides_nothing_of_a_half_open_circuit() {
             .layer(each.clone())
             .service(farm.clone());
         let send = || service.clone().oneshot(Ask::new(0));
-        a.answers(Answer::Fails);
-        send().await.unwrap_err();
-        sleep(secs(6)).await;
+        until_half_open(&service, &a).await;
         a.answers(Answer::CallersFault);
         for _ in 0..50 {
             send().await.unwrap_err();
@@ -247,14 +270,26 @@ async fn what_callers_do_wrong_decides_nothing_of_a_half_open_circuit() {
 
 // A caller that polls no more, or keeps what is over.
 
-#[tokio::test(start_paused = true)]
-async fn a_call_that_is_polled_no_more_keeps_the_place_of_an_endpoint_for_a_moment_only() {
+/// The only place of the only endpoint, which a first call has until it ends.
+async fn one_place() -> (
+    impl Service<Ask, Response = String, Error = Error, Future: Send> + Clone + Send + 'static,
+    ConcurrencyLimitLayer,
+    Arc<Inner>,
+    JoinHandle<Result<String, Error>>,
+) {
     let (farm, limit) = (Farm::default(), ConcurrencyLimitLayer::new(1));
     let a = farm.get("a:1");
-    let service = ServiceBuilder::new().layer(turns(["a:1"])).layer(limit.clone()).service(farm);
+    let balance = turns(["a:1"]).with_fail_fast_after(secs(60));
+    let service = ServiceBuilder::new().layer(balance).layer(limit.clone()).service(farm);
     a.answers(Answer::ByHand);
     let first = tokio::spawn(service.clone().oneshot(Ask::new(1)));
     settle().await;
+    (service, limit, a, first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_polled_no_more_keeps_the_place_of_an_endpoint_for_a_moment_only() {
+    let (service, limit, a, first) = one_place().await;
     let mut silent = task::spawn(service.clone().oneshot(Ask::new(2)));
     assert_pending!(silent.poll());
     a.answers(Answer::Good);
@@ -275,14 +310,44 @@ async fn a_call_that_is_polled_no_more_keeps_the_place_of_an_endpoint_for_a_mome
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_comes_late_for_its_place_waits_in_line_anew() {
-    let (farm, limit) = (Farm::default(), ConcurrencyLimitLayer::new(1));
-    let a = farm.get("a:1");
-    let balance = turns(["a:1"]).with_fail_fast_after(secs(60));
-    let service = ServiceBuilder::new().layer(balance).layer(limit.clone()).service(farm);
-    a.answers(Answer::ByHand);
-    let first = tokio::spawn(service.clone().oneshot(Ask::new(1)));
+async fn a_call_has_a_quarter_of_a_second_to_come_for_its_place() {
+    for (late, gets_it) in [(240, 2), (260, 3)] {
+        let (service, _, a, first) = one_place().await;
+        let [mut second, mut third] =
+            [2, 3].map(|number| task::spawn(service.clone().oneshot(Ask::new(number))));
+        assert_pending!(second.poll());
+        assert_pending!(third.poll());
+        a.finish(0, true);
+        first.await.unwrap().unwrap();
+        sleep(ms(late)).await;
+        assert_pending!(third.poll());
+        assert_pending!(second.poll());
+        assert_eq!(a.asks().last().unwrap().number, gets_it, "{late}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_moves_up_in_line_looks_sooner_whether_those_before_it_come() {
+    let (service, _, a, first) = one_place().await;
+    let [mut silent, mut leaves] =
+        [2, 3].map(|number| task::spawn(service.clone().oneshot(Ask::new(number))));
+    assert_pending!(silent.poll());
+    assert_pending!(leaves.poll());
+    let last = tokio::spawn(service.clone().oneshot(Ask::new(4)));
     settle().await;
+    drop(leaves);
+    settle().await;
+    let start = Instant::now();
+    a.answers(Answer::Good);
+    a.finish(0, true);
+    first.await.unwrap().unwrap();
+    last.await.unwrap().unwrap();
+    assert!((ms(250)..=ms(510)).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_late_for_its_place_waits_in_line_anew() {
+    let (service, limit, a, first) = one_place().await;
     let mut late = task::spawn(service.clone().oneshot(Ask::new(2)));
     assert_pending!(late.poll());
     a.finish(0, true);
@@ -303,13 +368,7 @@ async fn one_that_comes_late_for_its_place_waits_in_line_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn of_many_that_are_polled_no_more_each_delays_the_others_a_moment() {
-    let (farm, limit) = (Farm::default(), ConcurrencyLimitLayer::new(1));
-    let a = farm.get("a:1");
-    let balance = turns(["a:1"]).with_fail_fast_after(secs(60));
-    let service = ServiceBuilder::new().layer(balance).layer(limit.clone()).service(farm);
-    a.answers(Answer::ByHand);
-    let first = tokio::spawn(service.clone().oneshot(Ask::new(1)));
-    settle().await;
+    let (service, limit, a, first) = one_place().await;
     let silent: Vec<_> = (0..5)
         .map(|number| {
             let mut call = task::spawn(service.clone().oneshot(Ask::new(number)));
@@ -335,8 +394,7 @@ async fn of_many_that_are_polled_no_more_each_delays_the_others_a_moment() {
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_kept_after_its_end_holds_nothing() {
     for good in [true, false] {
-        let (farm, budget) = (Farm::default(), at_once(1));
-        ["a:1", "b:1"].iter().for_each(|key| drop(farm.get(key)));
+        let (farm, budget) = (farm(["a:1", "b:1"]), at_once(1));
         let (above, below) = (ConcurrencyLimitLayer::new(1), ConcurrencyLimitLayer::new(1));
         let waits = ConcurrencyLimitLayer::new(1).wait(secs(1));
         let breaker = CircuitBreakerLayer::new(once());
@@ -399,9 +457,8 @@ async fn a_call_of_a_retry_that_is_kept_after_its_end_does_not_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_panics_takes_its_call_along_and_nothing_else() {
-    let (farm, budget) = (Farm::default(), at_once(1));
+    let (farm, budget) = (farm(["a:1", "b:1", "c:1"]), at_once(1));
     let limit = ConcurrencyLimitLayer::new(1);
-    ["a:1", "b:1", "c:1"].iter().for_each(|key| drop(farm.get(key)));
     let copies = Arc::new(AtomicUsize::new(0));
     let layer = FailoverLayer::new(Attempts::up_to(3)).with_budget(budget.clone()).with_replay(
         move |ask: &Ask| {
@@ -426,8 +483,7 @@ async fn a_copy_that_panics_takes_its_call_along_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_copied_spends_no_budget() {
-    let (farm, budget) = (Farm::default(), Budget::new(0.0, 0, 3));
-    ["a:1", "b:1"].iter().for_each(|key| drop(farm.get(key)));
+    let (farm, budget) = (farm(["a:1", "b:1"]), Budget::new(0.0, 0, 3));
     let layer = FailoverLayer::new(Attempts::up_to(3)).with_budget(budget.clone());
     let service = ServiceBuilder::new()
         .layer(layer.with_replay(|_: &Ask| None::<Ask>))
@@ -495,8 +551,7 @@ async fn a_call_that_can_never_have_so_many_tokens_holds_up_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_in_thousands_of_years_is_as_none() {
-    let farm = Farm::default();
-    ["a:1", "b:1"].iter().for_each(|key| drop(farm.get(key)));
+    let farm = farm(["a:1", "b:1"]);
     let service = ServiceBuilder::new()
         .layer(RateLimitLayer::new(Quota::per_second(1).burst(1)).wait(Duration::MAX))
         .layer(ConcurrencyLimitLayer::new(1).wait(Duration::MAX))
@@ -515,8 +570,7 @@ async fn a_deadline_in_thousands_of_years_is_as_none() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_callers_that_leave_at_once_leave_nothing() {
-    let farm = Farm::default();
-    ["a:1", "b:1"].iter().for_each(|key| drop(farm.get(key)));
+    let farm = farm(["a:1", "b:1"]);
     let budget = at_once(3);
     let (above, below) =
         (ConcurrencyLimitLayer::new(5_000).wait(secs(60)), ConcurrencyLimitLayer::new(20));
@@ -553,8 +607,7 @@ async fn ten_thousand_callers_that_leave_at_once_leave_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn where_a_throttle_is_empty_each_call_is_made_once() {
-    let (farm, budget) = (Farm::default(), throttle());
-    ["a:1", "b:1"].iter().for_each(|key| drop(farm.get(key)));
+    let (farm, budget) = (farm(["a:1", "b:1"]), throttle());
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(2)).with_budget(budget.clone()))
         .layer(turns(["a:1", "b:1"]))

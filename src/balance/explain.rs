@@ -206,4 +206,46 @@ mod tests {
         assert_eq!((listed[1].key(), listed[1].passed_over()), ("a:1", Some(PassedOver::NotReady)));
         assert_eq!((listed[2].key(), listed[63].key()), ("a:938", "a:1000"));
     }
+
+    fn why(decision: &Decision) -> Vec<(String, Option<PassedOver>)> {
+        let all = decision.candidates().iter();
+        all.map(|of| (of.key().to_owned(), of.passed_over())).collect()
+    }
+
+    #[test]
+    fn the_circumstances_are_those_of_the_last_choice_and_what_is_called_was_not_passed_over() {
+        let member = |key: &str| Member::new(Endpoint::new(key).unwrap());
+        let members = ["a:1", "b:1", "c:1"].map(member);
+        let decide = |made: Regime, chosen: Option<usize>, tried: &Tried| {
+            let mut choices = Choices::new("any");
+            let key = members[0].shared_key();
+            choices.consider(Considered::unseen(key, Some(PassedOver::Costlier)), made);
+            let chosen = chosen.map(|chosen| &*members[chosen]);
+            let strict = |_: &Member, is_strict: bool| is_strict.then_some(PassedOver::Unhealthy);
+            choices.decide(chosen, &members, tried, None, strict)
+        };
+        let told = |key: &str, why| (key.to_owned(), why);
+        let not_drawn = Some(PassedOver::NotDrawn);
+        let compared = told("a:1", Some(PassedOver::Costlier));
+        let others = [told("b:1", not_drawn), told("c:1", not_drawn)];
+        // To the one that was compared, to another, or to none.
+        for (chosen, first) in [(Some(0), told("a:1", None)), (None, compared.clone())] {
+            let decision = decide(Regime::Spill, chosen, Tried::NONE);
+            assert_eq!(why(&decision), [&[first][..], &others].concat());
+            assert_eq!(decision.regime(), Regime::Spill);
+        }
+        let decision = decide(Regime::Spill, Some(1), Tried::NONE);
+        assert_eq!(why(&decision)[..2], [told("b:1", None), compared]);
+        assert_eq!(decision.regime(), Regime::Spill);
+        // A further attempt goes by health, unless there is a panic.
+        let mut tried = Tried::default();
+        tried.insert(members[1].clone());
+        for (made, reason) in
+            [(Regime::Normal, PassedOver::Unhealthy), (Regime::Panic, PassedOver::NotDrawn)]
+        {
+            let decision = decide(made, Some(0), &tried);
+            let of = [(told("b:1", Some(PassedOver::Tried))), told("c:1", Some(reason))];
+            assert_eq!((&why(&decision)[1..], decision.regime()), (&of[..], Regime::Failover));
+        }
+    }
 }

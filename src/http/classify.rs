@@ -238,6 +238,9 @@ mod tests {
             assert_eq!(pushed(status, "-1", after), Repeat::No, "{status}");
             assert_eq!(pushed(status, "250", after), wait, "{status}");
         }
-        assert_eq!(pushed(200, "-1", after), Repeat::Yes);
+        // Which those of a wrong request did.
+        for status in [200, 501, 505] {
+            assert_eq!(pushed(status, "-1", after), Repeat::Yes, "{status}");
+        }
     }
 }

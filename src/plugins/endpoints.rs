@@ -170,3 +170,25 @@ impl fmt::Debug for AnyDiscoverStream {
         f.debug_struct("AnyDiscoverStream").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_is_changed_is_the_same_one_until_its_source_changes_it() {
+        let memory = Memory::new(["a:1", "b:1"]).unwrap();
+        let weights = serde_json::json!({ "weights": { "a:1": 3 } });
+        let balance = serde_json::from_value(weights).unwrap();
+        let mut sets = AnyDiscover::new(memory.clone()).weighted(&balance).discover();
+        let mut a = async || sets.next().await.unwrap().get("a:1").unwrap().clone();
+        let first = a().await;
+        memory.insert("c:1").unwrap();
+        let second = a().await;
+        assert!(first.weight() == 3 && Arc::ptr_eq(&first, &second));
+        memory.insert(Endpoint::new("a:1").unwrap().with_tag("new")).unwrap();
+        let third = a().await;
+        assert!(third.weight() == 3 && third.tags().len() == 1);
+    }
+}

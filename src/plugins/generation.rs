@@ -9,10 +9,11 @@ use super::{
     connector::{AnyConnector, AnyConnectorService},
     endpoints::AnyDiscover,
     layers::{Layers, Stack},
+    settings::without_effect,
     strategy::Sessions,
 };
 use crate::{
-    config::{BreakerScope, PluginConfig, Sections},
+    config::{BreakerScope, PluginConfig, Sections, rules::schemes},
     error::{Code, Error, Kind},
     health::PluginCheck,
     sync::{WaitList, shards},
@@ -123,6 +124,20 @@ impl<Req, Res> Generation<Req, Res> {
     pub(super) fn fallback(&self) -> Option<String> {
         let of = self.plugin.fallback.as_ref().unwrap_or(&self.defaults.fallback);
         of.plugin().map(str::to_owned)
+    }
+
+    /// Whether calls may run a program by the settings of this crate, which say what is allowed.
+    pub(super) fn may_run_programs(&self) -> bool {
+        self.made().is_some_and(|made| made.is_built_in)
+            && schemes::may_lead_to_programs(&self.plugin)
+    }
+
+    /// Logs the options that have no effect. A file says it of itself.
+    pub(super) fn tell_without_effect(&self) {
+        let is_built_in = self.made().is_some_and(|made| made.is_built_in);
+        if let Some(text) = is_built_in.then(|| without_effect(&self.plugin)).flatten() {
+            tracing::warn!(plugin = %self.plugin.name, "{text}");
+        }
     }
 
     pub(super) fn made(&self) -> Option<&Made<Req, Res>> {

@@ -109,7 +109,8 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     ///
     /// A plugin whose config has not changed stays as it is, with all that its layers have learned. Others are
     /// made anew; those that were registered in code stay. All are made before the first is replaced. Calls
-    /// that are in flight end where they began, and handles stay valid.
+    /// that are in flight end where they began, and handles stay valid. If `security` has changed, all plugins that
+    /// may run a program are made anew, also those of [`register_config`](Self::register_config).
     ///
     /// Inside a runtime, one that has to find its endpoints takes its place [once it has](crate::plugins#replacing-plugins),
     /// or 15 s later, if what stands there has some. Until then [`config`](Self::config), [`layers`](Self::layers) and the
@@ -214,6 +215,8 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     }
 
     /// Registers a plugin by its config, as one of a file is made.
+    ///
+    /// Of its programs those may run that the config which was applied last allows.
     ///
     /// # Errors
     /// Those of [`register_with`](Self::register_with), and of its factory: `REGISTRY_1904` for a `type` without

@@ -23,7 +23,6 @@ use super::{
     leaving::Leaving,
     names::Names,
     places,
-    settings::without_effect,
     slot::{Place, Slot},
     strategy::Sessions,
     warming,
@@ -42,6 +41,8 @@ pub(super) struct Program<Req, Res> {
     pub(super) factories: Mutex<Arc<Factories<Req, Res>>>,
     pub(super) sources: Mutex<BTreeMap<String, AnyDiscover>>,
     pub(super) leaving: Arc<Leaving<Req, Res>>,
+    /// What is to take its place with the next change.
+    due: Mutex<Coming<Req, Res>>,
     /// Changes come one after the other.
     changes: Changes<Written>,
     log_level: Mutex<String>,
@@ -64,7 +65,7 @@ pub(super) type Make<Req, Res> =
     Box<dyn FnOnce(&PluginConfig, &Sections) -> Result<AnyConnector<Req, Res>, Error>>;
 
 /// Places, and what is to stand there later.
-type Coming<Req, Res> = Vec<(Place<Req, Res>, Held<Req, Res>)>;
+type Coming<Req, Res> = Vec<(Arc<Slot<Req, Res>>, Held<Req, Res>)>;
 
 /// Another plugin, for a fallback.
 type Other<Req, Res> = BoxUpstream<Call<Req>, Reply<Res>>;
@@ -76,6 +77,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             factories: Mutex::default(),
             sources: Mutex::default(),
             leaving: Leaving::new(),
+            due: Mutex::default(),
             changes: Changes::default(),
             log_level: Mutex::default(),
             is_shut_down: AtomicBool::new(false),
@@ -105,15 +107,15 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
                     .message(text));
             }
             let find = |name: &str| self.names.get(name);
-            check(std::slice::from_ref(&plugin), &written.defaults, |name| {
-                fallback_of(find(name))
-            })?;
+            let fallback = |name: &str| find(name).map(|place| place.core().fallback());
+            check(std::slice::from_ref(&plugin), &written.defaults, fallback)?;
             let place = self.names.place(&plugin.name);
             let (plugin, defaults) = (Arc::new(plugin), written.defaults.clone());
             let made =
                 self.make(&place, &plugin, &defaults, &written.settings, connector, &find)?;
-            tell_without_effect(&plugin, &made);
-            self.leaving.extend([place.core().put(Generation::new(plugin, defaults, made))]);
+            let next = Generation::new(plugin, defaults, made);
+            next.core().tell_without_effect();
+            self.leaving.extend([place.core().put(next)]);
             self.names.publish(vec![place], &[]);
             Ok(())
         })
@@ -122,11 +124,8 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     /// Names of the plugins that were registered in code.
     pub(super) fn own_names(&self) -> Result<Vec<String>, Error> {
         let written = self.changes.begin()?;
-        let all = self.names.all().into_iter().map(|slot| slot.name.clone());
-        Ok(all
-            .filter(|name| !written.names.contains(name))
-            .map(|name| (*name).to_owned())
-            .collect())
+        let all = self.names.all().into_iter().filter(|slot| !written.names.contains(&slot.name));
+        Ok(all.map(|slot| (*slot.name).to_owned()).collect())
     }
 
     /// Takes a plugin out. `false`: there is none of that name.
@@ -153,12 +152,12 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             self.check_open()?;
             self.replace(written, config)
         })?;
-        for (place, next) in coming {
-            let (program, slot) = (Arc::downgrade(self), Arc::downgrade(place.core()));
+        for (slot, next) in coming {
+            let (program, slot) = (Arc::downgrade(self), Arc::downgrade(&slot));
             warming::begin(next.clone(), move || {
                 let Some(slot) = slot.upgrade() else { return };
                 match program.upgrade() {
-                    Some(program) => program.comes(&slot, &next),
+                    Some(program) => program.comes(slot, next),
                     // Handles outlive the program.
                     None => drop(slot.comes(&next)),
                 }
@@ -168,17 +167,20 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     }
 
     /// What a slot has waited for takes its place.
-    fn comes(&self, slot: &Slot<Req, Res>, next: &Held<Req, Res>) {
-        let comes = || self.leaving.extend(slot.comes(next));
-        let changed = self.change(|_| {
-            comes();
-            Ok(())
-        });
-        if changed.is_err() {
-            // A change that runs code of others has ended the runtime of this.
-            comes();
+    fn comes(&self, slot: Arc<Slot<Req, Res>>, next: Held<Req, Res>) {
+        lock(&self.due).push((slot, next));
+        // If this comes out of a change, which may end a runtime, the change lets it in at its end.
+        let _ = self.change(|_| Ok(()));
+    }
+
+    /// What has come goes to its place, unless a change has something else stand there.
+    fn let_in(&self) -> Coming<Req, Res> {
+        let due = mem::take(&mut *lock(&self.due));
+        if !due.is_empty() {
+            self.leaving.extend(due.iter().filter_map(|(slot, next)| slot.comes(next)));
+            self.names.tell();
         }
-        self.names.tell();
+        due
     }
 
     /// Returns what is to come later.
@@ -187,15 +189,23 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let Config { defaults, plugins, log_level, security, .. } = config;
         // What was registered in code; all else is in the config, or leaves.
         let own = |name: &str| self.names.get(name).filter(|_| !written.names.contains(name));
-        check(&plugins, &defaults, |name| fallback_of(own(name)))?;
+        check(&plugins, &defaults, |name| own(name).map(|place| place.core().fallback()))?;
         let (settings, is_secured_anew) = written.settings.next(security)?;
         let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let is_same = *written.defaults == defaults;
         let defaults = if is_same { written.defaults.clone() } else { Arc::new(defaults) };
         let places: BTreeMap<&str, Place<Req, Res>> =
             plugins.iter().map(|plugin| (&*plugin.name, self.names.place(&plugin.name))).collect();
-        let find = |name: &str| places.get(name).cloned().or_else(|| own(name));
-        let (mut made, mut stays, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
+        let find = |name: &str| places.get(name).cloned().or_else(|| self.names.get(name));
+        // Of what was registered in code, only what may run programs.
+        let own_programs = |slot: &Arc<Slot<Req, Res>>| {
+            let (place, held) = (own(&slot.name)?, slot.current());
+            let of = held.core();
+            of.may_run_programs().then(|| (place, of.plugin.clone(), of.defaults.clone()))
+        };
+        let all = if is_secured_anew { self.names.all() } else { Vec::new() };
+        let mut anew: Vec<_> = all.iter().filter_map(own_programs).collect();
+        let (mut stays, mut mistakes) = (Vec::new(), Vec::new());
         for plugin in &plugins {
             let Some(place) = places.get(&*plugin.name) else { continue };
             if own(&plugin.name).is_some() {
@@ -216,14 +226,12 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
                     continue;
                 }
             }
-            match self.make(place, plugin, &defaults, &settings, None, &find) {
-                Ok(stack) => {
-                    if !is_told {
-                        tell_without_effect(plugin, &stack);
-                    }
-                    let next = Generation::new(plugin.clone(), defaults.clone(), stack);
-                    made.push((place.clone(), next));
-                }
+            anew.push((place.clone(), plugin.clone(), defaults.clone()));
+        }
+        let mut made = Vec::new();
+        for (place, plugin, defaults) in anew {
+            match self.make(&place, &plugin, &defaults, &settings, None, &find) {
+                Ok(stack) => made.push((place, Generation::new(plugin, defaults, stack))),
                 Err(error) => mistakes.push(error),
             }
         }
@@ -236,6 +244,9 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             places.values().map(|place| place.core().name.clone()).collect();
         let removed: Vec<_> = written.names.difference(&names).cloned().collect();
         let left: Vec<_> = removed.iter().filter_map(|name| self.names.get(name)).collect();
+        if !is_told {
+            made.iter().for_each(|(_, next)| next.core().tell_without_effect());
+        }
         let added = made.iter().map(|(place, _)| place.clone()).collect();
         stays.iter().for_each(|place| place.core().set_coming(None));
         // What is not allowed any more ends now.
@@ -249,7 +260,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         self.leaving.extend(left.iter().map(gone));
         *written = Written { defaults, settings, names, is_closed: false };
         *lock(&self.log_level) = log_level;
-        Ok(later)
+        Ok(later.into_iter().map(|(place, next)| (place.core().clone(), next)).collect())
     }
 
     pub(super) fn shut_down(&self) {
@@ -281,11 +292,13 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     fn change<T>(&self, change: impl FnOnce(&mut Written) -> Result<T, Error>) -> Result<T, Error> {
         let mut written = self.changes.begin()?;
         let changed = change(&mut written);
+        let due = self.let_in();
         if self.is_shut_down() && !mem::replace(&mut written.is_closed, true) {
             self.close();
         }
         drop(written);
         // Not in the change: what is let go of may be the user's.
+        drop(due);
         self.sweep();
         changed
     }
@@ -332,18 +345,5 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             Made::new(name, &sections, endpoints, connector, fallback, sessions)
         };
         made().map(Ok).map_err(|error| of_plugin(name, error))
-    }
-}
-
-/// Whether there is a plugin in that place, and which one answers for it.
-fn fallback_of<Req, Res>(place: Option<Place<Req, Res>>) -> Option<Option<String>> {
-    place.map(|place| place.core().current().core().fallback())
-}
-
-/// A file says it of itself.
-fn tell_without_effect<Req, Res>(plugin: &PluginConfig, made: &Result<Made<Req, Res>, Error>) {
-    let is_built_in = made.as_ref().is_ok_and(|made| made.is_built_in);
-    if let Some(text) = is_built_in.then(|| without_effect(plugin)).flatten() {
-        tracing::warn!(plugin = %plugin.name, "{text}");
     }
 }

@@ -61,6 +61,11 @@ impl<Req, Res> Slot<Req, Res> {
         lock(&self.coming).clone().unwrap_or_else(|| self.current())
     }
 
+    /// Which plugin answers for what stands here after a failure.
+    pub(super) fn fallback(&self) -> Option<String> {
+        self.current().core().fallback()
+    }
+
     /// Has `next` come later, or with `None` nothing more. What was to come before that never does.
     pub(super) fn set_coming(&self, next: Option<Held<Req, Res>>) {
         let before = mem::replace(&mut *lock(&self.coming), next);

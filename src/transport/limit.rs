@@ -104,3 +104,22 @@ impl TimeLimit {
         ))
     }
 }
+
+#[cfg(all(test, feature = "grpc"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_caller_is_as_good_as_over_in_its_last_tenth_and_that_of_settings_is_not_its() {
+        let (now, ms) = (time::now(), Duration::from_millis);
+        let is_over = |deadline: Option<u64>, timeout, passed| {
+            let deadline = deadline.map(|deadline| now + ms(deadline));
+            let limit = TimeLimit::new(now, deadline, ms(timeout)).unwrap();
+            limit.is_over_by_caller(now + ms(passed))
+        };
+        for (passed, of_caller) in [(0, false), (899, false), (900, true), (1_000, true)] {
+            assert_eq!(is_over(Some(1_000), 9_000, passed), of_caller, "{passed}");
+            assert!(!is_over(Some(9_000), 1_000, passed) && !is_over(None, 1_000, passed));
+        }
+    }
+}

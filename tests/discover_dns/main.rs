@@ -253,22 +253,46 @@ fn leaked(texts: impl IntoIterator<Item = String>) -> Vec<&'static str> {
 #[tokio::test(start_paused = true)]
 async fn targets_that_are_silent_leave_time_for_the_others() {
     const OF: &str = "_http._tcp.tax.internal";
-    let server = Server::start().await;
-    let hosts: Vec<String> = ('a'..='l').map(|letter| format!("{letter}.internal")).collect();
-    server.has(OF, SRV, 30, &leaked(hosts.iter().map(|host| format!("0 1 80 {host}"))));
-    let mut there = Vec::new();
-    for (index, host) in hosts.iter().enumerate() {
-        if index < 2 {
-            [A, AAAA].into_iter().for_each(|of| server.set(host, of, Zone::Silent));
-        } else {
-            let address = format!("10.0.0.{}", index + 10);
-            server.has(host, A, 30, &leaked([address.clone()]));
-            there.push(format!("{address}:80"));
+    // Ten are asked for at once: as many are silent, or the first of each ten, or but a few.
+    let cases: [fn(usize) -> bool; 3] =
+        [|index| index < 10, |index| index % 10 == 0, |index| index < 2];
+    for is_silent in cases {
+        let server = Server::start().await;
+        let hosts: Vec<String> = (0..12).map(|index| format!("h{index}.internal")).collect();
+        server.has(OF, SRV, 30, &leaked(hosts.iter().map(|host| format!("0 1 80 {host}"))));
+        let mut there = BTreeSet::new();
+        for (index, host) in hosts.iter().enumerate() {
+            if is_silent(index) {
+                [A, AAAA].into_iter().for_each(|of| server.set(host, of, Zone::Silent));
+            } else {
+                let address = format!("10.0.0.{}", index + 10);
+                server.has(host, A, 30, &leaked([address.clone()]));
+                there.insert(format!("{address}:80"));
+            }
         }
+        let endpoints = dns(&server).service(OF).unwrap();
+        let mut sets = endpoints.discover();
+        let there: Vec<_> = there.iter().map(|of| &**of).collect();
+        let waited = expect(&mut sets, &there).await;
+        assert!(waited <= secs(6), "none waits for one that is silent: {waited:?}");
     }
+}
+
+/// As if the first question had been lost on its way.
+#[tokio::test(start_paused = true)]
+async fn each_of_a_few_targets_has_the_time_for_a_second_question() {
+    const OF: &str = "_http._tcp.tax.internal";
+    let server = Server::start().await;
+    server.has(OF, SRV, 30, &["0 1 80 a.internal", "0 1 80 b.internal"]);
+    server.has("a.internal", A, 30, &["10.0.0.1"]);
+    [A, AAAA].into_iter().for_each(|of| server.set("b.internal", of, Zone::Silent));
     let endpoints = dns(&server).service(OF).unwrap();
     let mut sets = endpoints.discover();
-    expect(&mut sets, &there.iter().map(|of| &**of).collect::<Vec<_>>()).await;
+    assert!(tokio::time::timeout(secs(4), sets.next()).await.is_err());
+    server.has("b.internal", A, 30, &["10.0.0.2"]);
+    server.has("b.internal", AAAA, 30, &[]);
+    let waited = expect(&mut sets, &["10.0.0.1:80", "10.0.0.2:80"]).await;
+    assert!(waited <= secs(3), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -713,6 +713,27 @@ async fn where_only_lists_get_through_they_are_asked_for_all_the_same() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_does_not_begin_is_tried_for_30_seconds_each_time_before_all_is_listed() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let mut sets = endpoints.discover();
+    expect(&mut sets, &["a"]).await;
+    for round in 0..3 {
+        let lists = double.lists();
+        double.refuses_watches(Some((504, "Timeout")));
+        double.cuts_watches();
+        quiet(&mut sets, secs(25)).await;
+        assert_eq!(double.lists(), lists, "{round}");
+        quiet(&mut sets, secs(275)).await;
+        assert!((1..=7).contains(&(double.lists() - lists)), "{}", double.lists() - lists);
+        double.refuses_watches(None);
+        quiet(&mut sets, secs(60)).await;
+        assert!(endpoints.handle().last_error().is_none());
+    }
+}
+
 /// Slices of a port with another name.
 fn other_port(name: &str, pods: &[(&str, &str)]) -> Value {
     let pods = pods.iter().map(|(uid, host)| pod(uid, host, Pod::Ready)).collect();

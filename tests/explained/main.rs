@@ -14,12 +14,13 @@ use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, Endpoint, Error, FailoverLayer, LeastRequest, Outcome,
     Reply,
     balance::{
-        BalanceConfig, BalanceHandle, Considered, Decision, PassedOver, PeakEwma, Random, Regime,
-        RoundRobin, Strategy,
+        BalanceConfig, BalanceHandle, Candidates, Considered, Decision, Notes, PassedOver,
+        PeakEwma, Pick, Random, Regime, RoundRobin, Strategy,
     },
     connect_fn,
     discover::{self, Memory},
     endpoint::Status,
+    member::Member,
     outcome::ErrIsFailure,
     stack::WithClassify,
 };
@@ -194,6 +195,40 @@ async fn an_error_tells_and_a_further_attempt_tells_what_was_tried() {
     assert_eq!(error.history()[0].decision().unwrap().regime(), Regime::Normal);
 }
 
+/// Picks the first, and compares all that there are, also those that it cannot have, by what is no number.
+#[derive(Clone)]
+struct Careless;
+
+impl Strategy for Careless {
+    type Table = ();
+
+    fn table(&self, _: &[Arc<Member>], _: Option<&()>) {}
+}
+
+impl<Req> Pick<Req> for Careless {
+    fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+        candidates.free_from(0).next()
+    }
+
+    fn explain(&self, _: &(), candidates: Candidates<'_>, _: &Req, notes: &Notes) -> Option<usize> {
+        (0..candidates.len()).for_each(|index| notes.cost(index, f64::NAN));
+        candidates.free_from(0).next()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_strategy_says_of_what_cannot_be_had_and_what_is_no_number_is_not_told() {
+    let layer = BalanceLayer::new(fixed(&["f:1", "g:1", "h:1"]), Careless).explained(1.0);
+    let mut stack = over!(layer, FailoverLayer::new(Attempts::up_to(2)));
+    let reply = ask(&mut stack, 0).await.unwrap();
+    let decision = of(&reply);
+    assert_eq!((decision.regime(), decision.endpoint()), (Regime::Failover, Some("g:1")));
+    for (key, why) in [("f:1", PassedOver::Tried), ("h:1", PassedOver::Costlier)] {
+        assert_eq!(find(decision, key).passed_over(), Some(why), "{decision}");
+    }
+    assert!(decision.candidates().iter().all(|of| of.cost().is_none()), "{decision}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_tells_what_bars_each_endpoint() {
     let endpoints = Memory::new(["a:1", "b:1"]).unwrap();
@@ -225,6 +260,11 @@ async fn a_panic_a_spill_a_draw_and_a_probation_are_told() {
     let mut panic = over!(layer(vec![endpoint("a:1"), sick("b:1"), sick("c:1")]));
     let reply = ask(&mut panic, 0).await.unwrap();
     assert_eq!(of(&reply).regime(), Regime::Panic);
+
+    let endpoints = [endpoint("a:1"), sick("b:1"), sick("c:1")];
+    let drawn = BalanceLayer::new(discover::fixed(endpoints).unwrap(), Random::new());
+    let mut panic = over!(drawn.explained(1.0));
+    assert_eq!(of(&ask(&mut panic, 0).await.unwrap()).regime(), Regime::Panic);
 
     let mut spills = over!(layer(vec![
         endpoint("a:1"),

@@ -69,7 +69,9 @@ async fn a_session_that_waits_for_its_endpoint_is_told_as_one_also_once_others_a
 
 #[tokio::test(start_paused = true)]
 async fn in_a_panic_health_is_no_reason_and_what_an_operator_said_is() {
-    let endpoints = vec![endpoint("a:1"), sick("b:1"), sick("c:1"), sick("d:1"), sick("e:1")];
+    // Nor is it of one that gets none of the load.
+    let without = sick("w:1").with_weight(0);
+    let endpoints = vec![endpoint("a:1"), sick("b:1"), sick("c:1"), sick("e:1"), without];
     let mut stack = over!(layer(endpoints, LeastRequest::new()).explained(1.0));
     let handle = stack.handle();
     ask(&mut stack, 0).await.unwrap();

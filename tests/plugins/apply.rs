@@ -33,6 +33,18 @@ async fn a_handle_goes_to_what_stands_in_the_place_of_its_plugin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_that_was_taken_out_and_registered_in_code_is_that_of_the_config_no_more() {
+    let world = World::default();
+    let plugins = world.with(config("a"));
+    plugins.unregister("tax").unwrap();
+    plugins.register_with(tax(json!({ "endpoint": "own" })), world.connector()).unwrap();
+    plugins.apply(Config::default()).unwrap();
+    let reply = plugins.call("tax", Call::new(1)).await.unwrap();
+    assert_eq!(reply.into_body(), "own 1");
+    assert_eq!(plugins.apply(config("b")).unwrap_err().code(), Code::REGISTRY_1901);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handle_that_is_ready_calls_what_said_so() {
     let world = World::default();
     let plugins = world.with(config("a"));

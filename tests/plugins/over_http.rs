@@ -119,6 +119,8 @@ async fn a_set_may_be_reached_in_several_ways_and_types_share_it() {
 async fn a_program_is_started_with_its_environment_and_only_if_it_is_allowed() {
     use std::os::unix::fs::PermissionsExt;
 
+    use tower_upstream::{Endpoint, config::PluginConfig, discover::Memory};
+
     let dir = std::env::temp_dir().join(format!("plugins-exec-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let (program, list) = (dir.join("tax.sh"), dir.join("allowed.json"));
@@ -136,27 +138,46 @@ done
             "env": ["A=1"], "annotations": { "env_B": "2" },
             "options": { "environment": { "C": "3" }, "multiplex": "never" },
         });
-        // One of its addresses leads to the program, too.
-        let other = json!({
-            "name": "other", "transport": "http", "endpoints": [format!("exec:{}", program.display())],
-        });
-        let config = json!({ "plugins": [plugin, other], "security": security }).to_string();
-        Config::from_str(&config, Format::Json).unwrap()
+        // Other ways to the program.
+        let at = format!("exec:{}", program.display());
+        let others = [
+            json!({ "name": "among", "transport": "http", "endpoints": [at] }),
+            json!({ "name": "found", "transport": "http", "discover": { "memory": {} } }),
+        ];
+        let plugins: Vec<_> = [plugin].into_iter().chain(others).collect();
+        let config = json!({ "plugins": plugins, "security": security }).to_string();
+        // Which a file may not say.
+        let at = PluginConfig::new("at", "http").with_endpoint(at);
+        Config::from_str(&config, Format::Json).unwrap().with_plugin(at)
     };
-    let plugins = Plugins::<u64, String>::from_config(config(Value::Null)).unwrap();
+    let at = Endpoint::new(format!("exec:{}", program.display())).unwrap();
+    let plugins = Plugins::<u64, String>::new();
+    plugins.register_source("found", Memory::new([at]).unwrap());
+    plugins.apply(config(Value::Null)).unwrap();
+    let own = json!({ "name": "own", "transport": "exec", "executable": program });
+    plugins.register_config(serde_json::from_value(own).unwrap()).unwrap();
     let reply = plugins.call("tax", Call::new(1)).await.unwrap();
     assert_eq!(reply.into_body(), "x-1-2-3");
-    let reply = plugins.call("other", Call::new(1)).await.unwrap();
-    assert_eq!(reply.into_body(), "---");
+    let others = ["found", "at", "among", "own"];
+    let all_run = async || {
+        for name in others {
+            let reply = plugins.call(name, Call::new(1)).await.unwrap();
+            assert_eq!(reply.into_body(), "---", "{name}");
+        }
+    };
+    all_run().await;
 
     // Once there is a list, what is not on it does not run.
     std::fs::write(&list, r#"{"version":"1","plugins":{}}"#).unwrap();
-    let security = json!({ "enabled": true, "policy": "strict", "whitelist_file": list });
-    plugins.apply(config(security)).unwrap();
-    for name in ["tax", "other"] {
+    let security = |policy| json!({ "enabled": true, "policy": policy, "whitelist_file": list });
+    plugins.apply(config(security("strict"))).unwrap();
+    for name in others.into_iter().chain(["tax"]) {
         let mut code = Code::PLUGIN_1001;
         for _ in 0..200 {
-            code = plugins.call(name, Call::new(1)).await.unwrap_err().code();
+            let Err(error) = plugins.call(name, Call::new(1)).await else {
+                panic!("{name} runs still");
+            };
+            code = error.code();
             if code == Code::SECURITY_1801 {
                 break;
             }
@@ -164,6 +185,13 @@ done
         }
         assert_eq!(code, Code::SECURITY_1801, "{name}");
     }
+    // With other settings of the list, or none, they do.
+    plugins.apply(config(security("permissive"))).unwrap();
+    all_run().await;
+    plugins.apply(config(security("strict"))).unwrap();
+    plugins.call("own", Call::new(1)).await.unwrap_err();
+    plugins.apply(config(Value::Null)).unwrap();
+    all_run().await;
     plugins.shutdown();
     std::fs::remove_dir_all(dir).unwrap();
 }

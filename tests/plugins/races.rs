@@ -22,7 +22,7 @@ use tower_upstream::{
 use crate::world::{World, ms, tax};
 
 /// Runs what may wait for itself, and fails where it does.
-fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, waited) = mpsc::channel();
     std::thread::spawn(move || done.send(run()));
     waited.recv_timeout(Duration::from_secs(20)).expect("it waits for itself")

@@ -1,13 +1,18 @@
 //! A plugin that is made anew takes its place once it knows where to call.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
+    mpsc,
 };
 
 use futures::{Stream, StreamExt};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::yield_now,
+    time::sleep,
+};
 use tower::{Service, ServiceExt};
 use tower_upstream::{
     Call, Reply,
@@ -17,7 +22,10 @@ use tower_upstream::{
     plugins::Plugins,
 };
 
-use crate::world::{World, ms, tax};
+use crate::{
+    races::in_time,
+    world::{World, ms, tax},
+};
 
 /// A source that finds something once there is something, and counts what looks at it.
 #[derive(Clone)]
@@ -195,6 +203,8 @@ async fn what_is_taken_out_takes_with_it_what_was_to_come() {
             assert_eq!((error.code(), answer(&plugins, 2).await), (code, Err(code)));
         };
         told().await;
+        sleep(ms(10)).await;
+        assert_eq!(second.open(), 0, "at once");
         second.endpoints.insert("b:1").unwrap();
         sleep(ms(20_000)).await;
         told().await;
@@ -254,11 +264,18 @@ async fn what_is_unhealthy_until_it_is_checked_comes_after_its_checks() {
     assert_eq!(answer(&plugins, 3).await, Ok("b 3".into()));
 }
 
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// `tax` beside another plugin, which `factory` makes.
+fn config_with(service: &str, factory: &str) -> Config {
+    config(service).with_plugin(PluginConfig::new("other", factory).with_endpoint("c:1"))
+}
+
 #[test]
 fn one_whose_runtime_ends_comes_at_once() {
-    let world = World::default();
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let first = runtime();
+    let (world, first) = (World::default(), runtime());
     let (plugins, [_, second, _]) = first.block_on(begun(&world));
     first.block_on(async { plugins.apply(config("second")).unwrap() });
     drop(first);
@@ -268,4 +285,75 @@ fn one_whose_runtime_ends_comes_at_once() {
     // Without one there is nothing to wait with.
     plugins.apply(config("first")).unwrap();
     assert_eq!(service(&plugins), "first");
+}
+
+#[test]
+fn one_that_comes_while_a_factory_runs_holds_up_no_runtime_and_takes_its_place_after_it() {
+    in_time(|| runtime().block_on(comes_while_a_factory_runs()));
+}
+
+async fn comes_while_a_factory_runs() {
+    let world = World::default();
+    let (plugins, [_, second, _]) = begun(&world).await;
+    let ((runs, is_run), (end, may_end)) = (mpsc::channel(), mpsc::channel());
+    let may_end = Mutex::new(may_end);
+    let factory = move |_: &PluginConfig| {
+        runs.send(())?;
+        may_end.lock().unwrap().recv()?;
+        Ok(world.connector())
+    };
+    plugins.register_factory("slow", factory).unwrap();
+    plugins.apply(config("second")).unwrap();
+    let changes = plugins.clone();
+    let change = std::thread::spawn(move || changes.apply(config_with("second", "slow")));
+    is_run.recv().unwrap();
+    second.endpoints.insert("b:1").unwrap();
+    for n in 0..100 {
+        yield_now().await;
+        assert_eq!(answer(&plugins, n).await, Ok(format!("a:1 {n}")));
+    }
+    end.send(()).unwrap();
+    change.join().unwrap().unwrap();
+    while service(&plugins) != "second" {
+        yield_now().await;
+    }
+    assert_eq!(answer(&plugins, 1).await, Ok("b:1 1".into()));
+}
+
+#[test]
+fn one_whose_runtime_is_ended_by_a_factory_comes_if_the_same_change_has_it_still() {
+    for last in ["first", "second", "third"] {
+        let (world, first) = (World::default(), runtime());
+        let (plugins, [_, second, third]) = first.block_on(begun(&world));
+        second.endpoints.insert("b:1").unwrap();
+        third.endpoints.insert("c:1").unwrap();
+        first.block_on(async { plugins.apply(config("second")).unwrap() });
+        let first = Mutex::new(Some(first));
+        let factory = move |_: &PluginConfig| {
+            drop(first.lock().unwrap().take());
+            Ok(world.connector())
+        };
+        plugins.register_factory("ends", factory).unwrap();
+        plugins.apply(config_with(last, "ends")).unwrap();
+        assert_eq!(service(&plugins), last);
+        let answers = runtime().block_on(answer(&plugins, 1)).unwrap();
+        assert!(["a:1 1", "b:1 1", "c:1 1"].contains(&&*answers), "{answers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_its_place_joins_the_plugins_of_its_type_then() {
+    let world = World::default();
+    let (plugins, [_, second, _]) = begun(&world).await;
+    let mut group = plugins.group("payment");
+    // The same value, which was told that there is none.
+    let mut asked = async |n| {
+        let reply = group.ready().await.unwrap().call(Call::new(n)).await;
+        reply.map(Reply::into_body).map_err(|error| error.kind())
+    };
+    plugins.apply(Config::default().with_plugin(found("second").with_kind("payment"))).unwrap();
+    assert_eq!(asked(1).await, Err(Kind::NoEndpoints));
+    second.endpoints.insert("b:1").unwrap();
+    sleep(ms(10)).await;
+    assert_eq!(asked(2).await, Ok("b:1 2".into()));
 }

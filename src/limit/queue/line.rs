@@ -159,3 +159,66 @@ impl<W> Line<W> {
         late.map(|&(_, number)| number).find(|&number| own != Some(number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time;
+
+    const WITHIN: Duration = Duration::from_millis(250);
+
+    /// A line, and what looks where one stands in it at its beginning.
+    fn line(until: &[u64]) -> (Line<u64>, impl Fn(&mut Line<u64>, u64, Option<Duration>) -> Turn) {
+        let (mut line, now) = (Line::default(), time::now());
+        for until in until {
+            line.push(1, now + Duration::from_secs(*until));
+        }
+        (line, move |line, number, come_within| {
+            line.turn(Look { number, come_within, now, waker: &mut Some(number) })
+        })
+    }
+
+    fn later_than(turn: Turn, of: Turn) -> Option<Duration> {
+        let (Turn::Waits(Some(at)), Turn::Waits(Some(since))) = (turn, of) else { return None };
+        Some(at.saturating_duration_since(since))
+    }
+
+    #[test]
+    fn one_looks_when_the_one_before_it_must_be_gone_or_all_may_have_been_called_in_vain() {
+        let (mut all, look) = line(&[10, 20, 30, 40, 50]);
+        // By itself the one before it; the first, those that were called.
+        let of = |all: &mut Line<u64>, number| look(all, number, None);
+        let second = of(&mut all, 1);
+        assert_eq!(of(&mut all, 0), Turn::Waits(None));
+        assert_eq!(later_than(of(&mut all, 3), second), Some(Duration::from_secs(20)));
+        assert_eq!(all.call_first(time::now), Some(0));
+        assert_eq!((of(&mut all, 0), of(&mut all, 1)), (Turn::Called, second));
+        // One that has to come soon thinks so of the others.
+        let soon = |all: &mut Line<u64>, number| look(all, number, Some(WITHIN));
+        let first = soon(&mut all, 1);
+        assert_eq!(later_than(second, first), Some(Duration::from_secs(10) - WITHIN));
+        assert_eq!(later_than(soon(&mut all, 4), first), Some(3 * WITHIN));
+        // Who has left delays none.
+        assert_eq!(all.leave(2).and_then(|left| left.behind), Some(3));
+        assert_eq!(later_than(soon(&mut all, 4), first), Some(3 * WITHIN));
+        assert!(all.leave(3).is_some());
+        assert_eq!(later_than(soon(&mut all, 4), first), Some(2 * WITHIN));
+    }
+
+    #[test]
+    fn one_that_is_called_gives_up_sooner_if_it_has_to_come_within_a_time_and_never_later() {
+        let (mut all, look) = line(&[10, 10, 10]);
+        let now = time::now();
+        look(&mut all, 0, Some(WITHIN));
+        look(&mut all, 1, Some(Duration::MAX));
+        while all.waiting() > 0 {
+            all.call_first(|| now);
+        }
+        assert_eq!(all.overdue(now + WITHIN, None), Some(0));
+        assert_eq!(all.overdue(now + WITHIN, Some(0)), None, "it is here");
+        assert_eq!(all.overdue(now + Duration::from_secs(11), Some(0)), Some(1));
+        (0..3).for_each(|number| assert!(all.leave(number).is_some_and(|left| left.was_called)));
+        assert_eq!(all.overdue(now + Duration::from_secs(3_600), None), None, "nothing is left");
+        assert_eq!((all.len(), all.waiting(), all.weight()), (0, 0, 0));
+    }
+}

@@ -126,3 +126,22 @@ pub(super) fn coded(error: Error) -> Error {
     let is_plain = error.kind() == Kind::Transport && error.code() == Kind::Transport.code();
     error.coded(is_plain.then_some(Code::TRANSPORT_1302))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_time_that_is_over_is_the_callers_own_and_only_if_it_is() {
+        for code in [tonic::Code::DeadlineExceeded, tonic::Code::Unavailable, tonic::Code::Internal]
+        {
+            for is_over in [false, true] {
+                let error = answered(&Status::new(code, ""));
+                let counts = error.is_evidence();
+                let is_own = is_over && code == tonic::Code::DeadlineExceeded;
+                assert!(counts, "{code:?}");
+                assert_eq!(blamed(error, || is_over).is_evidence(), !is_own, "{code:?} {is_over}");
+            }
+        }
+    }
+}
