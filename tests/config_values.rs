@@ -405,6 +405,26 @@ fn what_is_no_key_of_a_section_and_what_is_no_section_say_its_keys() {
     }
 }
 
+#[test]
+fn an_address_says_which_transport_is_meant_and_a_transport_which_address() {
+    for (plugin, said) in [
+        ("{endpoint: 'https://a'}", "did you mean `transport: https`?"),
+        ("{type: http, endpoint: 'a:1'}", "did you mean `transport: http`?"),
+        ("{endpoint: 'a:1'}", "there are `http`, `https`, "),
+        ("{transport: http, endpoint: 'a:80'}", "write `http://` before it"),
+        ("{transport: https, endpoint: a.example}", "write `https://` before it"),
+        ("{transport: http, endpoint: 'unix:/a'}", "write the transport `unix`"),
+        ("{transport: http, endpoint: 'tcp://a:1'}", "write it as one of `endpoints`"),
+    ] {
+        let error = wrong(&format!("plugins: {{a: {plugin}}}"), Format::Yaml);
+        let help = error.mistakes()[0].help.as_deref().unwrap_or_default();
+        assert!(help.starts_with(said), "{plugin}: {error}");
+    }
+    // What may be a secret is not repeated.
+    let error = wrong("plugins: {a: {transport: http, endpoint: 'me:s3cret@a'}}", Format::Yaml);
+    assert_eq!(error.mistakes()[0].help, None, "{error}");
+}
+
 /// The pointers of all fractions of a value.
 fn fractions(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
