@@ -113,6 +113,8 @@ async fn troubles(steps: &[Step], fetch: EurekaFetch) -> Result<(), TestCaseErro
                 for (of, announced) in &all {
                     announce(&double, *of, *announced);
                 }
+                // It is read before it is empty again: what is empty for 90 s is.
+                sleep(secs(40)).await;
             }
             Step::Partition(time) => {
                 double.partition();
