@@ -167,15 +167,17 @@ mod tests {
 
     const WITHIN: Duration = Duration::from_millis(250);
 
-    /// A line, and what looks where one stands in it at its beginning.
-    fn line(until: &[u64]) -> (Line<u64>, impl Fn(&mut Line<u64>, u64, Option<Duration>) -> Turn) {
-        let (mut line, now) = (Line::default(), time::now());
+    /// A line with waits of so many seconds from now.
+    fn line(until: &[u64], now: Instant) -> Line<u64> {
+        let mut line = Line::default();
         for until in until {
             line.push(1, now + Duration::from_secs(*until));
         }
-        (line, move |line, number, come_within| {
-            line.turn(Look { number, come_within, now, waker: &mut Some(number) })
-        })
+        line
+    }
+
+    fn look(of: &mut Line<u64>, number: u64, come_within: Option<Duration>, now: Instant) -> Turn {
+        of.turn(Look { number, come_within, now, waker: &mut Some(number) })
     }
 
     fn later_than(turn: Turn, of: Turn) -> Option<Duration> {
@@ -185,20 +187,21 @@ mod tests {
 
     #[test]
     fn one_looks_when_the_one_before_it_must_be_gone_or_all_may_have_been_called_in_vain() {
-        let (mut all, look) = line(&[10, 20, 30, 40, 50]);
+        let now = time::now();
+        let mut all = line(&[10, 20, 30, 40, 50], now);
         // By itself the one before it; the first, those that were called.
-        let of = |all: &mut Line<u64>, number| look(all, number, None);
+        let of = |all: &mut Line<u64>, number| look(all, number, None, now);
         let second = of(&mut all, 1);
         assert_eq!(of(&mut all, 0), Turn::Waits(None));
         assert_eq!(later_than(of(&mut all, 3), second), Some(Duration::from_secs(20)));
         assert_eq!(all.call_first(time::now), Some(0));
         assert_eq!((of(&mut all, 0), of(&mut all, 1)), (Turn::Called, second));
         // One that has to come soon thinks so of the others.
-        let soon = |all: &mut Line<u64>, number| look(all, number, Some(WITHIN));
+        let soon = |all: &mut Line<u64>, number| look(all, number, Some(WITHIN), now);
         let first = soon(&mut all, 1);
         assert_eq!(later_than(second, first), Some(Duration::from_secs(10) - WITHIN));
         assert_eq!(later_than(soon(&mut all, 4), first), Some(3 * WITHIN));
-        // Who has left delays none.
+        // One that has left delays none.
         assert_eq!(all.leave(2).and_then(|left| left.behind), Some(3));
         assert_eq!(later_than(soon(&mut all, 4), first), Some(3 * WITHIN));
         assert!(all.leave(3).is_some());
@@ -207,10 +210,10 @@ mod tests {
 
     #[test]
     fn one_that_is_called_gives_up_sooner_if_it_has_to_come_within_a_time_and_never_later() {
-        let (mut all, look) = line(&[10, 10, 10]);
         let now = time::now();
-        look(&mut all, 0, Some(WITHIN));
-        look(&mut all, 1, Some(Duration::MAX));
+        let mut all = line(&[10, 10, 10], now);
+        look(&mut all, 0, Some(WITHIN), now);
+        look(&mut all, 1, Some(Duration::MAX), now);
         while all.waiting() > 0 {
             all.call_first(|| now);
         }
