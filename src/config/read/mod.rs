@@ -1,6 +1,7 @@
 //! From values to any type with `Deserialize`, with all mistakes.
 
 mod alone;
+mod key;
 mod pass;
 mod reader;
 mod refused;
