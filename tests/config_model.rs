@@ -2,9 +2,9 @@
 #![cfg(feature = "config")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_upstream::{
     CircuitBreakerConfig,
@@ -13,6 +13,7 @@ use tower_upstream::{
         DiscoveryConfig, EndpointCheckConfig, EndpointConfig, FailoverSection, FallbackConfig,
         HashSection, KeySource, LocalityConfig, PluginConfig, Preset, RetrySection, SchemeName,
         Sections, SecurityConfig, StickySection, StrategyName,
+        env::{self, EnvOptions},
     },
     endpoint::Status,
     health::HealthConfig,
@@ -512,4 +513,85 @@ fn settings_of_the_failover_manager_are_taken_by_both_of_their_spellings() {
         let found = go(wrong).unwrap_err().to_string();
         assert!(found.contains(text), "{found}, not {text}");
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Id(String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Zone {
+    East,
+    West,
+}
+
+/// A config of a program, with what `serde` knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Own {
+    by_number: BTreeMap<u16, String>,
+    by_offset: BTreeMap<i64, u8>,
+    by_id: BTreeMap<Id, BTreeMap<bool, Option<f32>>>,
+    by_zone: BTreeMap<Zone, (char, i8)>,
+    #[serde(flatten)]
+    more: BTreeMap<String, Value>,
+}
+
+#[test]
+fn a_config_of_any_type_is_taken_from_the_environment() {
+    let text = |text: &str| text.to_owned();
+    let own = |host: &str| Own {
+        by_number: BTreeMap::from([(0, text("a")), (65_535, text(host))]),
+        by_offset: BTreeMap::from([(-1, 1), (i64::MAX, 255)]),
+        by_id: BTreeMap::from([(
+            Id(text("x")),
+            BTreeMap::from([(true, None), (false, Some(0.5))]),
+        )]),
+        by_zone: BTreeMap::from([(Zone::East, ('e', -3)), (Zone::West, ('\u{7a0e}', 4))]),
+        more: BTreeMap::from([(text("other"), json!([1, { "b": "c" }]))]),
+    };
+    let mut config = own("${HOST}");
+    let variables =
+        [("HOST", "tax.example"), ("OWN_BY_NUMBER__0", "b"), ("OWN_BY_ZONE__EAST__1", "7")];
+    let options =
+        EnvOptions::default().with_override_prefix("OWN_".to_owned()).with_variables(variables);
+    env::process(&mut config, &options).unwrap();
+    let mut wanted = own("tax.example");
+    wanted.by_number.insert(0, text("b"));
+    wanted.by_zone.insert(Zone::East, ('e', 7));
+    assert_eq!(config, wanted);
+    // A key that is none of them is told at its path.
+    let variables = [("OWN_BY_NUMBER__65536", "b"), ("OWN_BY_ZONE__NORTH", "7")];
+    let options =
+        EnvOptions::default().with_override_prefix("OWN_".to_owned()).with_variables(variables);
+    let error = env::process(&mut config, &options).unwrap_err().to_string();
+    assert!(error.contains("by_number.65536: ") && error.contains("by_zone.north: "), "{error}");
+    assert_eq!(config, wanted, "nothing has changed");
+    // Nor is one that nothing reads, also where the type has nothing against it.
+    #[derive(Serialize, Deserialize)]
+    struct Lenient {
+        port: u16,
+        limits: BTreeMap<String, Limits>,
+    }
+    #[derive(Default, Serialize, Deserialize)]
+    struct Limits {
+        #[serde(rename = "maxCalls")]
+        max_calls: u32,
+    }
+    let limits = BTreeMap::from([(text("a"), Limits::default())]);
+    let mut lenient = Lenient { port: 80, limits };
+    for (name, path) in
+        [("PROT", "prot"), ("X__Y", "x"), ("LIMITS__A__MAX_CALLS", "limits.a.max_calls")]
+    {
+        let options = EnvOptions::default()
+            .with_override_prefix("OWN_".to_owned())
+            .with_variables([(format!("OWN_{name}"), "7")]);
+        let error = env::process(&mut lenient, &options).unwrap_err().to_string();
+        assert!(error.contains(&format!("$OWN_{name}: ")), "{error}");
+        assert!(error.contains(&format!("{path}: leads nowhere")), "{error}");
+    }
+    let variables = [("OWN_PORT", "81"), ("OWN_LIMITS__A__MAXCALLS", "7")];
+    let options =
+        EnvOptions::default().with_override_prefix("OWN_".to_owned()).with_variables(variables);
+    env::process(&mut lenient, &options).unwrap();
+    assert_eq!((lenient.port, lenient.limits["a"].max_calls), (81, 7));
 }

@@ -655,6 +655,15 @@ fn the_value_of_a_variable_may_be_a_number_only_in_the_form_of_one() {
         assert_eq!(error.mistakes()[0].path, "plugins.tax.rate_limit.burst", "{value}: {error}");
         assert_eq!(error.total(), 1, "{value}: {error}");
     }
+    // And a duration without what a file of one line ends with.
+    let waits = text("timeout: '${VALUE}'\n    labels: {a: '${VALUE}'}", Format::Yaml);
+    for value in ["5s", " 5s ", "5s\n", "5000ms\r\n"] {
+        let options = with(&[("VALUE", value)]);
+        let config = Config::from_str_with(&waits, Format::Yaml, &options)
+            .unwrap_or_else(|error| panic!("{value:?}: {error}"));
+        assert_eq!(config.plugins[0].timeout, Some(Duration::from_secs(5)), "{value:?}");
+        assert_eq!(config.plugins[0].labels["a"], value);
+    }
     // Nor does one make a list or a map.
     for members in
         ["args: '${VALUE}'", "labels: '${VALUE}'", "retry: '${VALUE}'", "endpoints: '${VALUE}'"]
@@ -681,17 +690,36 @@ fn what_only_looks_like_a_placeholder_stays_and_is_noted() {
         ("${}", "${}"),
         ("${A", "${A"),
         ("x${A} ${A,,}", "x1 ${A,,}"),
-        ("${B:-${A}}", "${A}"),
     ] {
         let file = text(&format!("labels: {{a: '{written}'}}"), Format::Yaml);
         let config = Config::from_str_with(&file, Format::Yaml, &with(&[("A", "1")])).unwrap();
         assert_eq!(config.plugins[0].labels["a"], wanted, "{written}");
         let notes: Vec<_> = config.notes().iter().map(|of| (&*of.path, of.line)).collect();
-        // A default is a text, and is not looked through.
-        let noted =
-            if written == "${B:-${A}}" { vec![] } else { vec![("plugins.tax.labels.a", Some(5))] };
-        assert_eq!(notes, noted, "{written}");
+        assert_eq!(notes, [("plugins.tax.labels.a", Some(5))], "{written}");
     }
+    // A default is a text, is not looked through, and ends at the first brace, which is told whether it is taken or
+    // not.
+    for (written, wanted) in [
+        ("${B:-${A}}", "${A}"),
+        ("${B:-http://${A:-x}:80}", "http://${A:-x:80}"),
+        ("${A:-${B}}", "1}"),
+        ("${A:-{}}", "1}"),
+    ] {
+        let file = text(&format!("labels: {{a: '{written}'}}"), Format::Yaml);
+        let config = Config::from_str_with(&file, Format::Yaml, &with(&[("A", "1")])).unwrap();
+        assert_eq!(config.plugins[0].labels["a"], wanted, "{written}");
+        let [note] = config.notes() else { panic!("{written}: {:?}", config.notes()) };
+        assert!(note.message.contains("ends at the first `}`"), "{written}: {note}");
+    }
+    // Nor are keys.
+    let file = text("labels: {'${A}': b, '$A': c}", Format::Yaml);
+    let config = Config::from_str_with(&file, Format::Yaml, &with(&[("A", "1")])).unwrap();
+    assert_eq!(config.plugins[0].labels["${A}"], "b");
+    let [note] = config.notes() else { panic!("{:?}", config.notes()) };
+    assert_eq!(
+        (&*note.path, note.line, note.column),
+        ("plugins.tax.labels[\"${A}\"]", Some(5), Some(14))
+    );
     // What is meant as it is.
     for written in ["$A", "$$A", "$$", "$", "$(A)", "%A%", "{{ A }}", "$${A}", "a$b", "^a$"] {
         let file = text(&format!("labels: {{a: '{written}'}}"), Format::Yaml);
@@ -765,6 +793,47 @@ fn no_secret_is_told_wherever_it_was_put() {
 }
 
 #[test]
+fn a_secret_without_quotes_is_not_told_as_what_it_looks_like() {
+    for secret in [
+        "!hunter2",
+        "!hunter2 x",
+        "!!hunter2 x",
+        "!<hunter2> x",
+        "*hunter2",
+        "&hunter2 *b",
+        "@hunter2",
+        "%hunter2",
+        "|hunter2",
+        "{hunter2}",
+        "{hunter2: x}",
+        "{a: {hunter2: x}}",
+        "[hunter2]",
+        "hunter2: x",
+        "- hunter2",
+        "'hunter2",
+        "!!binary hunter2",
+        "!!timestamp hunter2",
+        "{hunter2: x, hunter2: y}",
+        "{'${hunter2': x}",
+    ] {
+        for members in [
+            format!("auth: {{method: bearer, token: {secret}}}"),
+            format!("auth:\n      method: bearer\n      token: {secret}\n    priority: x"),
+            format!("auth: {{method: custom, headers: {{Authorization: {secret}}}}}"),
+            format!("env:\n    - A={secret}"),
+            format!("env: {{A: x, A: {secret}}}"),
+            format!("env:\n      A: {secret}\n    priority: x"),
+        ] {
+            let shown = match Config::from_str(&text(&members, Format::Yaml), Format::Yaml) {
+                Ok(config) => format!("{:?}", config.notes()),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            assert!(!shown.contains("hunter2"), "{members}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn texts_that_are_repeated_end_at_a_bound() {
     let long = "x".repeat(9 << 20);
     // An alias, of few bytes, for all of them.
@@ -799,6 +868,18 @@ fn texts_that_are_repeated_end_at_a_bound() {
         assert!(error.to_string().contains("for 1000 plugins"), "{:.300}", error.to_string());
         assert_eq!(Config::from_str(&file(60_000), Format::Json).unwrap().plugins.len(), 1_000);
     }
+}
+
+#[test]
+fn a_long_name_is_told_in_short_with_each_mistake() {
+    let keys: Vec<_> = (0..2_000).map(|key| format!("\"key{key}\": 1")).collect();
+    let (name, keys) = ("a".repeat(100_000), keys.join(","));
+    let plugins =
+        format!("{{\"{name}\": {{\"transport\": \"unix\", \"endpoint\": \"/a\", {keys}}}}}");
+    let error = refused(&format!("{{\"plugins\": {plugins}}}"), Format::Json);
+    assert_eq!(error.total(), 2_000);
+    assert!(error.mistakes().iter().all(|mistake| mistake.path.len() < 200));
+    assert!(error.to_string().len() < 1_000 * 1_000);
 }
 
 #[cfg(unix)]

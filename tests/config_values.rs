@@ -462,6 +462,20 @@ fn a_mistake_says_what_is_meant_where_it_is_known() {
     let error = wrong(names, Format::Yaml).to_string();
     assert!(error.contains("in a circle") && error.contains("did you mean"), "{error}");
     assert!(!error.contains('\u{1b}'), "{error}");
+    for name in [
+        "\\u001b[31m",
+        "\\u001bX",
+        "\\u001b.\\u001b",
+        "\\u202e",
+        &"x".repeat(100_000),
+        &"x.".repeat(50_000),
+    ] {
+        let members = format!("\"discover\": {{\"{name}\": {{}}}}");
+        let text = tax(&members, Format::Json).replacen(", \"endpoint\": \"http://tax\"", "", 1);
+        let error = wrong(&text, Format::Json).to_string();
+        assert!(error.contains("there is no backend") && error.len() < 2_000, "{error:.300}");
+        assert!(!error.contains(['\u{1b}', '\u{202e}']), "{error}");
+    }
 }
 
 #[test]
@@ -593,6 +607,10 @@ fn what_yaml_has_beside_values_is_read_or_told() {
     );
     assert_eq!((&*tagged.version, &*tagged.labels["n"]), ("1.10", "007"));
     assert_eq!(tagged.retry.unwrap().config.attempts, 4);
+    for value in ["!!timestamp 2001-01-01", "!!pairs x"] {
+        let error = wrong(&tax_of_yaml(&format!("labels: {{a: {value}}}")), Format::Yaml);
+        assert!(error.mistakes()[0].message.contains("tag") && places(&error)[0].1 == 3, "{error}");
+    }
     let text = "%YAML 1.2\n---\nplugins: {a: {transport: http, endpoint: 'http://a'}}\n...\n";
     assert_eq!(Config::from_str(text, Format::Yaml).unwrap().plugins.len(), 1);
 }

@@ -4,14 +4,13 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt::{self, Write},
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::Duration,
 };
 
+use super::call_number::{call_number, process_number};
+#[cfg(feature = "config")]
+use super::handed_on::HandedOn;
 #[cfg(feature = "http")]
 use crate::auth::Credentials;
 use crate::{
@@ -58,6 +57,8 @@ pub(super) struct Context {
     options: CallOptions,
     #[cfg(feature = "http")]
     pub(super) credentials: Option<Credentials>,
+    #[cfg(feature = "config")]
+    handed_on: HandedOn,
 }
 
 impl<T> Call<T> {
@@ -252,30 +253,15 @@ impl<T> Call<T> {
         attempts.map_or(0, |attempts| attempts.saturating_sub(1))
     }
 
+    /// The fallbacks that have handed it on to another plugin.
+    #[cfg(feature = "config")]
+    pub(crate) fn handed_on(&mut self) -> &mut HandedOn {
+        &mut self.context_mut().handed_on
+    }
+
     pub(super) fn context_mut(&mut self) -> &mut Context {
         self.context.get_or_insert_default()
     }
-}
-
-/// Nanoseconds since 1970 at `created`, or one more than the last number if that is later.
-fn call_number(created: Instant) -> u64 {
-    static BASE: OnceLock<(Instant, u64)> = OnceLock::new();
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let &(base, base_nanos) = BASE.get_or_init(|| {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        (created, time::nanos(since_1970))
-    });
-    let number = base_nanos + time::nanos(created.saturating_duration_since(base));
-    // Relaxed: only that no two get the same number matters, and `fetch_max` sees to it.
-    let last = LAST.fetch_max(number, Ordering::Relaxed);
-    if last < number { number } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 }
-}
-
-/// Tells the ids of this process from those of others.
-fn process_number() -> &'static str {
-    static NUMBER: OnceLock<String> = OnceLock::new();
-    // Keyed by the operating system's randomness.
-    NUMBER.get_or_init(|| format!("{:016x}", RandomState::new().build_hasher().finish()))
 }
 
 impl<T> HasDeadline for Call<T> {

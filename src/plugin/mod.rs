@@ -52,8 +52,11 @@
 #[cfg(feature = "http")]
 mod authenticate;
 mod call;
+mod call_number;
 #[cfg(feature = "http")]
 mod encoded;
+#[cfg(feature = "config")]
+mod handed_on;
 #[cfg(all(feature = "process", unix))]
 mod handshake;
 #[cfg(feature = "http")]

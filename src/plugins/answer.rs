@@ -1,6 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -54,7 +55,8 @@ enum How<Req, Res> {
     None,
     Default(Reply<Res>),
     Last(Last<Req, Res>),
-    Plugin(Other<Req, Res>),
+    /// And what it is known by.
+    Plugin(Other<Req, Res>, Arc<()>),
 }
 
 type Other<Req, Res> = Backup<BoxUpstream<Call<Req>, Reply<Res>>>;
@@ -88,7 +90,7 @@ impl<Req: Request, Res: Response> Answer<Req, Res> {
                     .with_max_entries(config.max_entries)
                     .with_max_bytes(config.max_bytes),
             ),
-            (_, _, Some(_), Some(plugin)) => How::Plugin(Backup::new(plugin)),
+            (_, _, Some(_), Some(plugin)) => How::Plugin(Backup::new(plugin), Arc::default()),
             (_, _, Some(name), None) => {
                 let text = format!("fallback: there is no plugin `{name}`");
                 let error = Error::not_sent(Kind::InvalidConfig).coded(Some(Code::PLUGIN_1201));
@@ -125,7 +127,7 @@ impl<Req: Request, Res: Response> Substitute<Call<Req>> for Answer<Req, Res> {
             How::None => Kept::Nothing,
             How::Default(_) => Kept::Time(call.created),
             How::Last(last) => Kept::Key(last.keep(call), call.created),
-            How::Plugin(plugin) => Kept::Copy(plugin.keep(call)),
+            How::Plugin(plugin, _) => Kept::Copy(plugin.keep(call)),
         })
     }
 
@@ -146,8 +148,11 @@ impl<Req: Request, Res: Response> Substitute<Call<Req>> for Answer<Req, Res> {
                 let result = last.substitute(key, error).into_inner();
                 Of::Ready { result: Some(result.map(|reply| reply.instead(attempts, created))) }
             }
-            (How::Plugin(plugin), Kept::Copy(copy)) => {
-                Of::Plugin { inner: plugin.substitute(copy, error) }
+            (How::Plugin(plugin, this), Kept::Copy(mut copy)) => {
+                match copy.as_mut().map_or(Ok(()), |copy| copy.handed_on().hand_on(this)) {
+                    Ok(()) => Of::Plugin { inner: plugin.substitute(copy, error) },
+                    Err(why) => Of::Ready { result: Some(Err(error.note(why))) },
+                }
             }
             _ => Of::Ready { result: Some(Err(error)) },
         };
@@ -204,7 +209,7 @@ where
                 How::None => How::None,
                 How::Default(reply) => How::Default(reply.clone()),
                 How::Last(last) => How::Last(last.clone()),
-                How::Plugin(plugin) => How::Plugin(plugin.clone()),
+                How::Plugin(plugin, this) => How::Plugin(plugin.clone(), this.clone()),
             },
         }
     }
@@ -216,7 +221,7 @@ impl<Req, Res> fmt::Debug for Answer<Req, Res> {
             How::None => f.write_str("Answer(none)"),
             How::Default(_) => f.write_str("Answer(default)"),
             How::Last(last) => f.debug_tuple("Answer").field(last).finish(),
-            How::Plugin(plugin) => f.debug_tuple("Answer").field(plugin).finish(),
+            How::Plugin(plugin, _) => f.debug_tuple("Answer").field(plugin).finish(),
         }
     }
 }

@@ -97,21 +97,21 @@ impl<Req, Res> Generation<Req, Res> {
 
     /// In place of a plugin that is there no more, or not yet.
     pub(super) fn gone(name: &str) -> Held<Req, Res> {
-        let error = refusal(Code::PLUGIN_1201, format!("there is no plugin `{name}` any more"));
-        Self::refusing(name, error)
-    }
-
-    /// In place of all plugins once the program is done with them.
-    pub(super) fn shut_down(name: &str) -> Held<Req, Res> {
-        Self::refusing(name, shut_down())
-    }
-
-    fn refusing(name: &str, error: Error) -> Held<Req, Res> {
         /// Nothing is taken from them, so they are made once.
         static DEFAULTS: LazyLock<Arc<Sections>> = LazyLock::new(Arc::default);
 
-        let plugin = PluginConfig::new(name, "");
-        Self::new(Arc::new(plugin), DEFAULTS.clone(), Err(error))
+        let error = refusal(Code::PLUGIN_1201, format!("there is no plugin `{name}` any more"));
+        Self::new(Arc::new(PluginConfig::new(name, "")), DEFAULTS.clone(), Err(error))
+    }
+
+    /// In place of this one, once the program is done with its plugins. What its config says stays.
+    pub(super) fn shut_down(&self) -> Held<Req, Res> {
+        Self::new(self.plugin.clone(), self.defaults.clone(), Err(shut_down()))
+    }
+
+    /// Whether it stands for a plugin, be it one that is not enabled or shut down.
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(&self.stack, Err(error) if error.code() == Code::PLUGIN_1201)
     }
 
     /// Whether a plugin of this config is the same.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use super::{
     body::{Request, Response},
     calls,
-    generation::Generation,
+    generation::{Generation, Held},
     layers::Layers,
     plugins::Plugins,
 };
@@ -23,17 +23,15 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
 
     /// Returns the names of the plugins that have this label, in their order.
     pub fn with_label(&self, label: &str, value: &str) -> Vec<Arc<str>> {
-        let all = self.program.names.all().into_iter();
         let has = |plugin: &PluginConfig| plugin.labels.get(label).is_some_and(|of| of == value);
-        let found = all.filter(|slot| has(&slot.current().core().plugin));
-        found.map(|slot| slot.name.clone()).collect()
+        let found = self.standing().filter(|(_, held)| has(&held.core().plugin));
+        found.map(|(name, _)| name).collect()
     }
 
     /// Returns the health of each plugin: that of its endpoints together. Unknown before the first call, and
     /// where health is not checked; offline, if it is not enabled.
     pub fn list(&self) -> BTreeMap<Arc<str>, HealthStatus> {
-        let all = self.program.names.all().into_iter();
-        all.map(|slot| (slot.name.clone(), health(slot.current().core()))).collect()
+        self.standing().map(|(name, held)| (name, health(held.core()))).collect()
     }
 
     /// Returns the health of all plugins together, that of the worst.
@@ -45,10 +43,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// Returns the state of each circuit, by the name of its plugin and the key of its endpoint, which is empty
     /// for the circuit of a plugin as a whole.
     pub fn breakers(&self) -> BTreeMap<(Arc<str>, String), CircuitState> {
-        let all = self.program.names.all().into_iter();
-        let each = all.flat_map(|slot| {
-            let states = breakers(slot.current().core());
-            states.into_iter().map(move |(key, state)| ((slot.name.clone(), key), state))
+        let each = self.standing().flat_map(|(name, held)| {
+            let states = breakers(held.core());
+            states.into_iter().map(move |(key, state)| ((name.clone(), key), state))
         });
         each.collect()
     }
@@ -60,7 +57,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
 
     /// Returns the config of a plugin, without the sections of the defaults.
     pub fn config(&self, name: &str) -> Option<Arc<PluginConfig>> {
-        Some(self.program.names.get(name)?.core().current().core().plugin.clone())
+        Some(self.standing_at(name)?.core().plugin.clone())
     }
 
     /// Returns the layers of a plugin, whose handles inspect and change it; `None` if it is not enabled.
@@ -74,13 +71,12 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn layers(&self, name: &str) -> Option<Layers<Req, Res>> {
-        let held = self.program.names.get(name)?.core().current();
-        held.core().made().map(|made| made.layers.clone())
+        self.standing_at(name)?.core().made().map(|made| made.layers.clone())
     }
 
     /// Returns how many calls of a plugin are in flight, with the handles that are ready for one.
     pub fn in_flight(&self, name: &str) -> Option<usize> {
-        Some(calls::in_flight(&self.program.names.get(name)?.core().current()))
+        Some(calls::in_flight(&self.standing_at(name)?))
     }
 
     /// Returns how many calls are in flight at plugins that were replaced or taken out since they began.
@@ -112,6 +108,20 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
             "none" => "off".to_owned(),
             level => level.to_owned(),
         }
+    }
+}
+
+impl<Req: Request, Res: Response> Plugins<Req, Res> {
+    /// What stands in each place. One that is left while this looks has no plugin any more.
+    fn standing(&self) -> impl Iterator<Item = (Arc<str>, Held<Req, Res>)> + use<Req, Res> {
+        let all = self.program.names.all().into_iter();
+        let each = all.map(|slot| (slot.name.clone(), slot.current()));
+        each.filter(|(_, held)| held.core().is_there())
+    }
+
+    fn standing_at(&self, name: &str) -> Option<Held<Req, Res>> {
+        let held = self.program.names.get(name)?.core().current();
+        held.core().is_there().then_some(held)
     }
 }
 
@@ -160,4 +170,33 @@ fn info(plugin: &PluginConfig) -> PluginInfo {
     info.metadata.extend(plugin.labels.clone());
     info.metadata.extend(plugin.annotations.clone());
     info
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{
+        error::BoxError,
+        plugin::{Call, Reply},
+    };
+
+    #[test]
+    fn a_plugin_that_leaves_while_it_is_looked_at_is_none_that_fails() {
+        let plugins = Plugins::<u64, u64>::new();
+        for name in ["rates", "tax"] {
+            let service =
+                service_fn(async |call: Call<u64>| Ok::<_, BoxError>(Reply::new(*call.body())));
+            plugins.register(name, service).unwrap();
+        }
+        let before = plugins.health().status;
+        // Its name was found, and then it is taken out.
+        let place = plugins.program.names.get("tax").unwrap();
+        place.core().put(Generation::gone("tax"));
+        assert_eq!(plugins.list().into_keys().collect::<Vec<_>>(), ["rates".into()]);
+        assert_eq!(plugins.health().status, before);
+        assert!(plugins.info("tax").is_none() && plugins.config("tax").is_none());
+        assert!(plugins.in_flight("tax").is_none() && plugins.layers("tax").is_none());
+    }
 }

@@ -137,7 +137,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             self.names.publish(vec![], std::slice::from_ref(&slot.name));
             // Handles to a program that is shut down keep saying so.
             let gone = match self.is_shut_down() {
-                true => Generation::shut_down(name),
+                true => slot.current().core().shut_down(),
                 false => Generation::gone(name),
             };
             self.leaving.extend([slot.put(gone)]);
@@ -272,7 +272,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     }
 
     fn close(&self) {
-        let shut_down = |slot: &Arc<Slot<Req, Res>>| slot.put(Generation::shut_down(&slot.name));
+        let shut_down = |slot: &Arc<Slot<Req, Res>>| slot.put(slot.current().core().shut_down());
         self.leaving.extend(self.names.all().iter().map(shut_down));
         self.names.tell();
     }

@@ -123,6 +123,8 @@ async fn after_a_shutdown_calls_are_refused_and_those_in_flight_end() {
     ] {
         assert_eq!(error.code(), Code::REGISTRY_1901, "{error}");
     }
+    // What its config says of it is still there.
+    assert_eq!(plugins.config("tax").unwrap().transport, "world");
     assert_eq!(plugins.draining(), 1);
     assert_eq!(running.await.unwrap().unwrap().into_body(), "a 1");
     assert_eq!(plugins.draining(), 0);

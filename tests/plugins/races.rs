@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tower::{Service, ServiceExt, service_fn};
 use tower_upstream::{
     BoxError, Call, Endpoint, Error, Reply,
-    config::{Config, FallbackConfig, PluginConfig},
+    config::{Config, DiscoverConfig, FallbackConfig, PluginConfig},
     connect_fn,
     discover::Memory,
     error::Code,
@@ -264,6 +264,49 @@ async fn no_change_closes_a_circle_of_fallbacks() {
     assert!(refused(register(named("d", "d"))).contains("leads back"));
     register(named("a", "")).unwrap();
     plugins.call("c", Call::new(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_comes_back_to_no_plugin_while_the_way_between_two_turns_round() {
+    let world = World::default();
+    let plugins = world.plugins();
+    for (service, endpoints) in [("first", &["a:1"][..]), ("second", &[])] {
+        plugins.register_source(service, Memory::new(endpoints.iter().copied()).unwrap());
+    }
+    let config = |service: &str, of_a: &str, of_b: &str| {
+        let discover: DiscoverConfig =
+            serde_json::from_value(json!({ "memory": {}, "service": service })).unwrap();
+        let a = named("a", of_a).with_endpoint("").with_discover(discover);
+        Config::default().with_plugin(a).with_plugin(named("b", of_b).with_endpoint("b:1"))
+    };
+    plugins.apply(config("first", "b", "")).unwrap();
+    plugins.call("a", Call::new(0)).await.unwrap();
+    // What stands for `a` stays until the next has found something, and `b` is replaced at once.
+    plugins.apply(config("second", "", "a")).unwrap();
+    world.cut_off("a:1");
+    world.cut_off("b:1");
+    for name in ["a", "b"] {
+        let error = plugins.call(name, Call::new(1)).await.unwrap_err();
+        assert!(error.to_string().contains("came back to where it was handed on"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_handed_on_sixteen_times_at_most() {
+    let world = World::default();
+    let mut config = Config::default().with_plugin(named("200", "").with_endpoint("last"));
+    for at in 0..200 {
+        let endpoint = format!("at-{at}");
+        world.cut_off(&endpoint);
+        let plugin = named(&at.to_string(), &(at + 1).to_string()).with_endpoint(&*endpoint);
+        config = config.with_plugin(plugin);
+    }
+    let plugins = world.with(config);
+    assert_eq!(plugins.call("184", Call::new(1)).await.unwrap().body(), "last 1");
+    for name in ["183", "0"] {
+        let error = plugins.call(name, Call::new(2)).await.unwrap_err();
+        assert!(error.to_string().contains("went through 16"), "{error}");
+    }
 }
 
 #[test]

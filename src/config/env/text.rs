@@ -54,8 +54,17 @@ pub(super) struct Replaced<'t> {
     pub(super) is_one: bool,
     /// A variable that is not set, and has no default: nothing stands in its place.
     pub(super) unset: Option<&'t str>,
-    /// Whether something looks like a placeholder and is none, so that it stays.
-    pub(super) is_left: bool,
+    /// What looks like a placeholder and is none, so that it stays.
+    pub(super) left: Option<Left>,
+}
+
+/// What stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It begins with `${`, and goes on in another way.
+    Other,
+    /// It is in a default, which ends at the first `}`.
+    InDefault,
 }
 
 /// Replaces the placeholders of a text, or says which variable is wrong.
@@ -65,10 +74,10 @@ pub(super) fn replaced<'t>(
     room: &mut Room,
 ) -> Result<Replaced<'t>, String> {
     if !text.contains("${") {
-        return Ok(Replaced { text: text.into(), is_one: false, unset: None, is_left: false });
+        return Ok(Replaced { text: text.into(), is_one: false, unset: None, left: None });
     }
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
-    let (mut is_one, mut unset, mut is_left) = (false, None, false);
+    let (mut is_one, mut unset, mut left) = (false, None, None);
     // What is behind the last end of any.
     let after = text.len() - text.rfind('}').map_or(0, |end| end + 1);
     while let Some(at) = rest.find("${") {
@@ -83,8 +92,10 @@ pub(super) fn replaced<'t>(
             let value = placeholder.value(options)?;
             room.take(&value)?;
             made.push_str(before);
-            if value.is_empty() && placeholder.default.is_none() {
-                unset = unset.or(Some(placeholder.name));
+            match placeholder.default {
+                None if value.is_empty() => unset = unset.or(Some(placeholder.name)),
+                Some(default) if default.contains('{') => left = left.or(Some(Left::InDefault)),
+                _ => {}
             }
             made.push_str(&value);
             rest = &found[placeholder.length..];
@@ -92,11 +103,11 @@ pub(super) fn replaced<'t>(
             made.push_str(before);
             made.push_str("${");
             rest = &found[2..];
-            is_left = true;
+            left = left.or(Some(Left::Other));
         }
     }
     made.push_str(rest);
-    Ok(Replaced { text: made.into(), is_one, unset, is_left })
+    Ok(Replaced { text: made.into(), is_one, unset, left })
 }
 
 struct Placeholder<'t> {

@@ -6,7 +6,10 @@ use std::{
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::{Serialize, Serializer};
 
-use super::excerpt::{Context, Excerpt};
+use super::{
+    excerpt::{Context, Excerpt},
+    masked::masked,
+};
 use crate::{
     config::value::{Flaw, Place},
     error::Code,
@@ -68,7 +71,7 @@ impl Mistake {
         let Flaw { code, path, place, message, help, .. } = flaw;
         Self {
             code,
-            path,
+            path: masked(&path).into_owned(),
             file: context.file.clone(),
             line: position.map(|position| position.line),
             column: position.map(|position| position.column),

@@ -2,9 +2,11 @@
 
 mod config_error;
 mod excerpt;
+mod masked;
 mod mistake;
 mod order;
 mod secret;
+mod secret_keys;
 
 pub use self::{config_error::ConfigError, mistake::Mistake};
 pub(crate) use self::{

@@ -4,32 +4,8 @@ use std::{collections::HashMap, ops::Range};
 
 use foldhash::fast::RandomState;
 
-use crate::config::{
-    nearest::is_slip,
-    value::{Member, Node, Path, Place, Value, is_plugins},
-};
-
-/// Parts of the names of secrets, without what joins their words.
-const WORDS: [&str; 9] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "token",
-    "secret",
-    "apikey",
-    "privatekey",
-    "credential",
-    "username",
-];
-
-/// Sections in which every value is a secret: headers, variables of a program.
-const SECTIONS: [&str; 5] = ["auth", "authorization", "headers", "env", "environment"];
-
-/// Keys of `auth` that are none, and of budgets, whose tokens are others.
-const OPEN: [&str; 5] = ["method", "allowplaintext", "enabled", "maxtokens", "tokenratio"];
-
-/// Sections with secrets of any name.
-const FREE: [&str; 3] = ["headers", "env", "environment"];
+use super::secret_keys::{At, FREE, Kind, SECTIONS, folded, is_open, is_secret_key};
+use crate::config::value::{Member, Node, Path, Place, Value, is_plugins};
 
 /// Whether the value at a path is one that is never shown.
 pub(crate) fn is_secret(path: &Path<'_>) -> bool {
@@ -55,25 +31,6 @@ pub(crate) fn is_secrets(path: &Path<'_>) -> bool {
     }
 }
 
-/// Whether the value of a key is none, whatever it is in.
-fn is_open(key: &str) -> bool {
-    let key = folded(key);
-    // Of the files with them, the names are no secrets.
-    key.ends_with("file") || OPEN.contains(&&*key)
-}
-
-fn is_secret_key(key: &str) -> bool {
-    let key = folded(key);
-    // A slip in the name makes it no less a secret.
-    let is_word = |word: &&str| key.contains(*word) || is_slip(&key, word);
-    let is_section = SECTIONS.contains(&&*key);
-    is_section || !key.ends_with("file") && WORDS.iter().any(is_word)
-}
-
-fn folded(key: &str) -> String {
-    key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
 /// The places of all secrets of a file, in its order: values with such names, and users in addresses.
 pub(super) fn places<'t>(root: &'t Node, text: &'t str) -> Vec<(usize, usize)> {
     let mut secrets = Secrets { text, places: Vec::new(), keys: HashMap::default() };
@@ -85,8 +42,8 @@ pub(super) fn places<'t>(root: &'t Node, text: &'t str) -> Vec<(usize, usize)> {
 struct Secrets<'t> {
     text: &'t str,
     places: Vec<(usize, usize)>,
-    /// Whether a key is a secret one, and whether it is open: the plugins of a file have the same keys.
-    keys: HashMap<&'t str, (bool, bool), RandomState>,
+    /// What their keys are: the plugins of a file have the same.
+    keys: HashMap<&'t str, Kind, RandomState>,
 }
 
 impl<'t> Secrets<'t> {
@@ -96,28 +53,29 @@ impl<'t> Secrets<'t> {
             for member in members {
                 match &member.node.value {
                     Value::Map(plugins) if is_plugins(&member.key) => {
-                        plugins.iter().for_each(|plugin| self.collect(&plugin.node, false, false));
+                        let plugins = plugins.iter().map(|plugin| &plugin.node);
+                        plugins.for_each(|plugin| self.collect(plugin, At::Open, false));
                     }
-                    _ => self.collect_member(member, false),
+                    _ => self.collect_member(member, At::Open),
                 }
             }
         }
     }
 
-    /// Those of a value, which is in a secret section or not, and has an open key or not.
-    fn collect(&mut self, node: &'t Node, is_below: bool, is_open: bool) {
+    /// Those of a value, which is at a secret place or not, and has an open key or not.
+    fn collect(&mut self, node: &'t Node, at: At, is_open: bool) {
         match &node.value {
             Value::List(nodes) => {
-                nodes.iter().for_each(|node| self.collect(node, is_below, is_open));
+                nodes.iter().for_each(|node| self.collect(node, at.item(), is_open));
             }
             Value::Map(members) => {
-                members.iter().for_each(|member| self.collect_member(member, is_below));
+                members.iter().for_each(|member| self.collect_member(member, at));
             }
             Value::Null | Value::Bool(_) => {}
             _ => {
                 let Place::File { start, end } = node.place else { return };
                 let (start, end) = (start as usize, end as usize);
-                if is_below && !is_open {
+                if at != At::Open && !is_open {
                     self.places.push((start, end));
                 } else if let Some(user) = self.text.get(start..end).and_then(user) {
                     self.places.push((start + user.start, start + user.end));
@@ -126,10 +84,12 @@ impl<'t> Secrets<'t> {
         }
     }
 
-    fn collect_member(&mut self, Member { key, node, .. }: &'t Member, is_below: bool) {
-        let known = self.keys.entry(key);
-        let of = *known.or_insert_with(|| (is_secret_key(key), is_open(key)));
-        self.collect(node, is_below || of.0, of.1);
+    fn collect_member(&mut self, Member { key, key_place, node }: &'t Member, at: At) {
+        let of = *self.keys.entry(key).or_insert_with(|| Kind::of(key));
+        if let (true, Place::File { start, end }) = (at.hides(of), key_place) {
+            self.places.push((*start as usize, *end as usize));
+        }
+        self.collect(node, at.below(of), of == Kind::Open);
     }
 }
 
@@ -162,7 +122,7 @@ fn user(written: &str) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::masked::masked, *};
     use crate::config::value::{Format, Source, parse};
 
     #[test]
@@ -221,7 +181,14 @@ mod tests {
             match &node.value {
                 Value::List(nodes) => nodes.iter().for_each(|of| of_paths(of, path, places)),
                 Value::Map(members) => {
-                    members.iter().for_each(|of| of_paths(&of.node, &path.key(&of.key), places));
+                    for Member { key, key_place, node } in members {
+                        let path = path.key(key);
+                        if masked(&path.to_string()).ends_with("***") {
+                            let Place::File { start, end } = key_place else { panic!("{key}") };
+                            places.push((*start as usize, *end as usize));
+                        }
+                        of_paths(node, &path, places);
+                    }
                 }
                 Value::Text(_) if is_secret_of_file(path) => {
                     let Place::File { start, end } = node.place else { panic!("{node:?}") };
@@ -231,13 +198,13 @@ mod tests {
             }
         }
         let text = r#"{"auth": {"method": "basic", "token_file": "a", "x": ["b", {"method": "c"}],
-            "y": {"z": "d"}}, "env": {"auth": {"enabled": "e"}}, "a": {"pasword": "f", "g": ["g"]}, "x": "h",
+            "y": {"z": "d"}}, "env": {"auth": {"enabled": "e"}}, "a": {"pasword": "f", "g": ["g"], "token": {"n": {"env": null}, "k": null}}, "x": "h",
             "Plugins": {"auth": {"endpoint": "i", "Auth": {"token": "j"}}, "b": "k"}}"#;
-        let (root, _) = parse(&Source::new(text), Format::Json).unwrap();
+        let root = parse(&Source::new(text), Format::Json).unwrap();
         let mut expected = Vec::new();
         of_paths(&root, &Path::Root, &mut expected);
         assert_eq!(places(&root, text), expected);
         let shown: String = expected.iter().map(|(start, end)| &text[*start..*end]).collect();
-        assert_eq!(shown, r#""b""d""f""j""#);
+        assert_eq!(shown, r#""b""z""d""f""n""k""j""#);
     }
 }

@@ -14,7 +14,9 @@ use crate::{
             At, Checked, Common, check_defaults, check_file, check_plugin, doubt_level,
             doubt_plugin, helped, note_of, notes,
         },
-        value::{Flaw, Flaws, Format, Member, Node, Path, Place, Source, Value, parse},
+        value::{
+            Flaw, Flaws, Format, Member, Node, Path, Place, Source, Value, drop_repeated, parse,
+        },
     },
     error::Code,
 };
@@ -26,9 +28,10 @@ pub(super) fn load(
     format: Format,
     options: &ReadOptions,
 ) -> Result<Config, ConfigError> {
-    let (mut root, mut flaws) =
-        parse(&source, format).map_err(|flaws| ConfigError::new(flaws, &context))?;
+    let mut root = parse(&source, format).map_err(|flaws| ConfigError::new(flaws, &context))?;
+    // Those of keys that are given twice, too.
     context = context.with_secrets_of(&root);
+    let mut flaws = drop_repeated(&mut root, &source);
     if !matches!(root.value, Value::Map(_)) {
         let message = format!("a config is a map, but this is {}", root.kind());
         flaws.push(Flaw::new(Code::CONFIG_1703, root.place.clone(), message));

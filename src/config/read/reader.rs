@@ -12,10 +12,11 @@ use serde::{
 };
 
 use super::{
-    keys::keys_of,
+    key::Key,
     pass::Pass,
     refused::Refused,
-    scalar::{bool_of, not_finite, scalar, whole},
+    scalar::{bool_of, duration, not_finite, scalar, whole},
+    section_keys::keys_of,
 };
 use crate::config::value::{Format, Member, Node, Path, Place, Value};
 
@@ -61,7 +62,7 @@ impl<'t> Reader<'t, '_> {
             Value::Float(value) if !value.is_finite() => Err(not_finite(*value, &visitor)),
             Value::Text(text) => match scalar(text) {
                 Some(scalar) => Self::scalar(&scalar, visitor),
-                None => visitor.visit_borrowed_str(&text.text),
+                None => visitor.visit_borrowed_str(duration(text).unwrap_or(&text.text)),
             },
             value => self.value(value, visitor),
         }
@@ -206,7 +207,11 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_unit()
+        match self.node.place {
+            // What a variable sets is read by something.
+            Place::Variable(_) => Err(de::Error::custom("leads nowhere: nothing reads this key")),
+            _ => visitor.visit_unit(),
+        }
     }
 
     forward_to_deserialize_any! {
@@ -263,8 +268,7 @@ impl<'t> MapAccess<'t> for Members<'t, '_> {
             return Ok(None);
         };
         self.member = Some(member);
-        let name = BorrowedStrDeserializer::<Refused>::new(pass.name(member));
-        match seed.deserialize(name) {
+        match seed.deserialize(Key(pass.name(member))) {
             Err(refused) if refused.is_of_key() => Err(refused),
             read => {
                 let path = path.key(&member.key);

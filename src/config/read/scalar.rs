@@ -3,7 +3,10 @@
 use serde::de::{self, Visitor};
 
 use super::refused::Refused;
-use crate::config::value::{Text, Value};
+use crate::{
+    config::value::{Text, Value},
+    duration::parse_go_duration,
+};
 
 /// What the value of an environment variable stands for where a number or a bool is wanted.
 pub(super) fn scalar(text: &Text) -> Option<Value> {
@@ -18,6 +21,12 @@ pub(super) fn scalar(text: &Text) -> Option<Value> {
     } else {
         bool_of(text).map(Value::Bool)
     }
+}
+
+/// A duration without the end of a line behind it, as the value of a variable often has one.
+pub(super) fn duration(text: &Text) -> Option<&str> {
+    let text = text.is_loose.then(|| text.text.trim())?;
+    parse_go_duration(text).map(|_| text)
 }
 
 #[cold]

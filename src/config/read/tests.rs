@@ -21,7 +21,7 @@ struct All<T> {
 
 fn read<T: for<'de> Deserialize<'de>>(text: &str, format: Format) -> All<T> {
     let source = Source::new(text);
-    let (root, _) = parse(&source, format).unwrap();
+    let root = parse(&source, format).unwrap();
     let mut reading = Reading::new(format, source.text());
     let value = reading.read(&root, &Path::Root);
     let told = |flaws: crate::config::value::Flaws| {
@@ -167,7 +167,7 @@ fn a_hostile_section_is_not_read_for_ever() {
 #[test]
 fn what_the_sections_of_a_file_look_at_has_a_bound_together() {
     let text = "[1, x, x, x]";
-    let (root, _) = parse(&Source::new(text), Format::Yaml).unwrap();
+    let root = parse(&Source::new(text), Format::Yaml).unwrap();
     let mut reading = Reading::new(Format::Yaml, text);
     let mut told = |looks: usize| {
         let before = reading.found.flaws.clone().sorted().len();

@@ -42,7 +42,10 @@ pub(crate) const BACKENDS: [&str; 9] =
 pub(crate) fn unknown_backend(name: &str) -> Wrong {
     let message =
         format!("there is no backend `{}`; there are `{}`", Quoted(name), BACKENDS.join("`, `"));
-    Wrong::one(CODE, &format!("discover.{name}"), message).helped(did_you_mean(name, &BACKENDS))
+    // With a dot it would be two keys.
+    let is_key = !name.contains(['.', '[']);
+    let path = if is_key { format!("discover.{name}") } else { "discover".to_owned() };
+    Wrong::one(CODE, &path, message).helped(did_you_mean(name, &BACKENDS))
 }
 
 const CODE: Code = Code::REGISTRY_1906;

@@ -6,7 +6,7 @@ use crate::{
     config::{
         merge::find,
         names::is_same,
-        value::{Flaw, Flaws, Member, Node, Place, Value},
+        value::{Flaw, Flaws, Member, Node, Place, Value, write_key},
     },
     error::{Code, Error},
 };
@@ -61,7 +61,11 @@ impl<'c> At<'c> {
             }
             parts.next();
         }
-        parts.for_each(|part| push(&mut path, part));
+        for part in parts {
+            let index = part.find('[').filter(|_| part.ends_with(']')).unwrap_or(part.len());
+            push(&mut path, &part[..index]);
+            path.push_str(&part[index..]);
+        }
         (place.clone(), path)
     }
 
@@ -85,11 +89,9 @@ impl<'c> At<'c> {
     }
 }
 
-fn push(path: &mut String, part: &str) {
-    if !path.is_empty() {
-        path.push('.');
-    }
-    path.push_str(part);
+fn push(path: &mut String, key: &str) {
+    // A text takes all that is written.
+    let _ = write_key(path, path.is_empty(), key);
 }
 
 fn member<'n>(node: &'n Node, key: &str) -> Option<&'n Member> {

@@ -18,8 +18,8 @@ mod yaml;
 pub use self::format::Format;
 pub(crate) use self::{
     flaw::{Flaw, Flaws},
-    parse::parse,
-    path::{Path, is_plugins},
+    parse::{drop_repeated, parse},
+    path::{Path, is_plugins, write_key},
     source::{Position, Source},
     tree::{Member, Node, Place, Text, Value},
 };

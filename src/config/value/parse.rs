@@ -15,8 +15,8 @@ use super::{
 };
 use crate::error::Code;
 
-/// The values of a file, and its keys that were given twice, of which the first counts.
-pub(crate) fn parse(source: &Source, format: Format) -> Result<(Node, Flaws), Flaws> {
+/// The values of a file, with those of keys that are given twice.
+pub(crate) fn parse(source: &Source, format: Format) -> Result<Node, Flaws> {
     if source.text().trim().is_empty() {
         return Err(Flaw::new(Code::CONFIG_1706, Place::Nowhere, "the file has no content").into());
     }
@@ -30,23 +30,26 @@ pub(crate) fn parse(source: &Source, format: Format) -> Result<(Node, Flaws), Fl
         let help = "if it is UTF-16, save it as UTF-8".to_owned();
         return Err(flaw.helped(help).syntax().into());
     }
-    let mut root = match format {
-        Format::Json => json::read(source)?,
-        Format::Toml => toml::read(source)?,
+    match format {
+        Format::Json => Ok(json::read(source)?),
+        Format::Toml => toml::read(source),
         #[cfg(feature = "yaml")]
-        Format::Yaml => super::yaml::read(source)?,
+        Format::Yaml => Ok(super::yaml::read(source)?),
         #[cfg(not(feature = "yaml"))]
         Format::Yaml => {
             let message = "YAML needs the feature `yaml` of this crate";
-            return Err(Flaw::new(Code::CONFIG_1702, Place::Nowhere, message).into());
+            Err(Flaw::new(Code::CONFIG_1702, Place::Nowhere, message).into())
         }
-    };
-    let mut flaws = Flaws::default();
-    once(&mut root, &Path::Root, source, &mut flaws);
-    Ok((root, flaws))
+    }
 }
 
-/// Leaves of each key the first.
+/// Leaves of each key the first, and tells the others.
+pub(crate) fn drop_repeated(root: &mut Node, source: &Source) -> Flaws {
+    let mut flaws = Flaws::default();
+    once(root, &Path::Root, source, &mut flaws);
+    flaws
+}
+
 fn once(node: &mut Node, path: &Path<'_>, source: &Source, flaws: &mut Flaws) {
     match &mut node.value {
         Value::List(nodes) => {

@@ -39,6 +39,21 @@ impl<'p> Path<'p> {
     }
 }
 
+/// Adds a key to a path as one writes it, and as a terminal may show it. There may be as many paths as mistakes, so a
+/// long key is cut.
+pub(crate) fn write_key(path: &mut impl fmt::Write, is_first: bool, key: &str) -> fmt::Result {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-$".contains(c);
+    let cut = |most: usize| key.char_indices().nth(most).map(|(end, _)| &key[..end]);
+    if key.is_empty() || !key.chars().all(is_plain) {
+        return write!(path, "[{:?}]", cut(64).unwrap_or(key));
+    }
+    let between = if is_first { "" } else { "." };
+    match cut(128) {
+        Some(start) => write!(path, "{between}{start}…"),
+        None => write!(path, "{between}{key}"),
+    }
+}
+
 /// Whether a key of a file is that of its plugins.
 pub(crate) fn is_plugins(key: &str) -> bool {
     key.eq_ignore_ascii_case("plugins")
@@ -50,15 +65,8 @@ impl fmt::Display for Path<'_> {
             Self::Root => Ok(()),
             Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
             Self::Key(parent, key) => {
-                let is_plain = |c: char| c.is_alphanumeric() || "_-$".contains(c);
-                if key.is_empty() || !key.chars().all(is_plain) {
-                    let shown: String = key.chars().take(64).collect();
-                    write!(f, "{parent}[{shown:?}]")
-                } else if matches!(parent, Self::Root) {
-                    f.write_str(key)
-                } else {
-                    write!(f, "{parent}.{key}")
-                }
+                write!(f, "{parent}")?;
+                write_key(f, matches!(parent, Self::Root), key)
             }
         }
     }
@@ -75,6 +83,9 @@ mod tests {
         assert_eq!(third.key("auth").to_string(), "plugins[2].auth");
         assert_eq!(third.key("a.b").key("c").to_string(), r#"plugins[2]["a.b"].c"#);
         assert!(third.key("auth").any(&|key| key == "plugins"));
+        let long = "é".repeat(129);
+        assert_eq!(plugins.key(&long[2..]).to_string(), format!("plugins.{}", &long[2..]));
+        assert_eq!(Path::Root.key(&long).key("a").to_string(), format!("{}….a", &long[2..]));
         // One that is called `auth` has no `auth` by that.
         let is_auth = |key: &str| key == "auth";
         let auth = plugins.key("auth");

@@ -1,10 +1,13 @@
-use super::{Flaws, Format, Node, Path, Place, Source, Value, parse};
+use super::{Flaws, Format, Node, Path, Place, Source, Value, drop_repeated, parse};
 use crate::error::Code;
 
 const ALL: [Format; 3] = [Format::Json, Format::Yaml, Format::Toml];
 
 fn read(text: &str, format: Format) -> Result<(Node, Flaws), Flaws> {
-    parse(&Source::new(text), format)
+    let source = Source::new(text);
+    let mut root = parse(&source, format)?;
+    let flaws = drop_repeated(&mut root, &source);
+    Ok((root, flaws))
 }
 
 fn values_of(text: &str, format: Format) -> Node {
@@ -185,8 +188,11 @@ fn hostile_files_end_at_a_bound() {
         assert_eq!(code(&deep("{\"a\":", "", depth), Format::Json), Code::PLUGIN_1011);
     }
     for depth in [70, 10_000] {
-        read(&deep("[", "]", depth), Format::Yaml).unwrap_err();
-        read(&deep("- ", "", depth), Format::Yaml).unwrap_err();
+        for open in ["[", "{", "- "] {
+            let flaws = read(&format!("a: 1\nb: {}", open.repeat(depth)), Format::Yaml);
+            let flaws = flaws.unwrap_err().sorted();
+            assert!(matches!(flaws[0].place, Place::File { start: 5.., .. }), "{open}: {flaws:?}");
+        }
         for text in [
             format!("a = {}", deep("[", "]", depth)),
             format!("a = {}", "[".repeat(depth)),

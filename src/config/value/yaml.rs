@@ -78,7 +78,10 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
         // What its scanner says of maps in maps has no name.
         _ if is_bound || what.starts_with("recursion limit") => Flaw::new(
             Code::CONFIG_1706,
-            place,
+            match what.rsplit_once(AT_LINE).and_then(|(_, at)| position(source, at)) {
+                Some(at) if place == Place::Nowhere => Place::file(at, at),
+                _ => place,
+            },
             format!(
                 "too much for a config file: more than {MAX_VALUES} values, nested deeper than {MAX_DEPTH} \
                  levels, or aliases that grow"
@@ -91,6 +94,8 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
             let (what, at) = match what.rsplit_once(AT_LINE) {
                 // Nothing else is asked for as a text.
                 _ if is_no_text(cause) => ("a key must be a text", None),
+                // Its name may be all of a secret that begins so.
+                _ if is_tagged(cause) => (UNREAD_TAG, None),
                 Some((said, at)) => (said, position(source, at).filter(|_| is_lost)),
                 _ => (what, None),
             };
@@ -125,13 +130,22 @@ fn node(raw: Spanned<Raw>) -> Node {
 
 fn is_no_text(error: &Error) -> bool {
     match error {
-        Error::NullIntoString { .. } | Error::TaggedScalarCannotDeserializeIntoString { .. } => {
-            true
-        }
+        Error::NullIntoString { .. } => true,
         Error::Unexpected { expected, .. } => *expected == "string scalar",
         _ => false,
     }
 }
+
+fn is_tagged(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::UnsupportedTag { .. } | Error::TaggedScalarCannotDeserializeIntoString { .. }
+    )
+}
+
+/// What is said of a tag of others, or of a type that is none here, such as a date.
+const UNREAD_TAG: &str =
+    "this tag is not read; leave it out, or put a text that begins with `!` in quotes";
 
 /// What its scanner says before the place, which is not known otherwise.
 const AT_LINE: &str = " at line ";
