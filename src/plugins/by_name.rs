@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{
     body::{Request, Response},
-    passage::{Passage, UpstreamFuture},
+    passage::{Passage, UpstreamFuture, refused},
     slot::{Found, Place},
 };
 use crate::{
@@ -43,7 +43,6 @@ pin_project! {
             call: Option<Call<Req>>,
         },
         Calling { #[pin] inner: F },
-        Failed { error: Option<Error> },
     }
 }
 
@@ -52,7 +51,7 @@ impl<Req: Request, Res: Response> CallFuture<Req, Res> {
     pub(super) fn new(found: Result<Found<Req, Res>, Error>, call: Call<Req>) -> Self {
         let state = match found {
             Ok(place) => State::Readying { place, passage: None, call: Some(call) },
-            Err(error) => State::Failed { error: Some(error) },
+            Err(error) => State::Calling { inner: refused(error) },
         };
         Self { state }
     }
@@ -61,27 +60,24 @@ impl<Req: Request, Res: Response> CallFuture<Req, Res> {
 impl<Req: Request, Res: Response> Future for CallFuture<Req, Res> {
     type Output = Result<Reply<Res>, Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        loop {
-            match state.as_mut().project() {
-                StateProj::Readying { place, passage: at, call } => {
-                    let slot = place.core();
-                    let mut passage = at.take().unwrap_or_else(|| slot.borrow());
-                    if slot.poll_ready(&mut passage, cx)?.is_pending() {
-                        *at = Some(passage);
-                        return Poll::Pending;
-                    }
-                    let Some(call) = call.take() else { return Poll::Pending };
-                    let inner = passage.call(call);
-                    slot.give_back(passage);
-                    state.set(State::Calling { inner });
-                }
-                StateProj::Calling { inner } => return inner.poll(cx),
-                StateProj::Failed { error } => {
-                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
-                }
+        if let StateProj::Readying { place, passage: at, call } = state.as_mut().project() {
+            let slot = place.core();
+            let mut passage = at.take().unwrap_or_else(|| slot.borrow());
+            if slot.poll_ready(&mut passage, cx)?.is_pending() {
+                *at = Some(passage);
+                return Poll::Pending;
             }
+            let Some(call) = call.take() else { return Poll::Pending };
+            let inner = passage.call(call);
+            slot.give_back(passage);
+            state.set(State::Calling { inner });
+        }
+        match state.project() {
+            StateProj::Calling { inner } => inner.poll(cx),
+            StateProj::Readying { .. } => Poll::Pending,
         }
     }
 }

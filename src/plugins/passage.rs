@@ -64,13 +64,13 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
         self.generation.core().waiting.leave(&mut self.waits);
         is_ready?;
         if self.ready.taken.is_none() {
-            let ready = InFlight { taken: Some(Taken::of(&self.generation)) };
+            self.ready.taken = Some(Taken::of(&self.generation));
             // Looked at after it was counted: what replaces it does so in the other order, so one of the two sees
             // the other.
             if self.generation.core().is_replaced() {
+                self.ready = InFlight { taken: None };
                 return Poll::Ready(Ok(false));
             }
-            self.ready = ready;
         }
         Poll::Ready(Ok(true))
     }
@@ -88,9 +88,15 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
         let held = InFlight { taken: self.ready.taken.take() };
         match &mut self.service {
             Ok(service) => ResponseFuture::holding(held, service.call(call)),
-            Err(error) => ResponseFuture::refused_with(held, error.clone()),
+            Err(error) => refused(error.clone()),
         }
     }
+}
+
+/// A call that goes through no generation.
+#[cold]
+pub(super) fn refused<Req: Request, Res: Response>(error: Error) -> UpstreamFuture<Req, Res> {
+    ResponseFuture::refused_with(InFlight { taken: None }, error)
 }
 
 impl<Req, Res> Hold<Reply<Res>, Error> for InFlight<Req, Res> {
@@ -105,10 +111,8 @@ impl<Req, Res> Hold<Reply<Res>, Error> for InFlight<Req, Res> {
 impl<Req, Res> Drop for InFlight<Req, Res> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            if taken.core().is_replaced() {
-                last_of(taken);
-            }
+        if let Some(taken) = self.taken.take_if(|taken| taken.core().is_replaced()) {
+            last_of(taken);
         }
     }
 }
