@@ -1001,6 +1001,10 @@ fn a_program_that_is_a_line_of_a_shell_is_noted() {
         ),
         ("executable: /opt/tax -v", Some("executable: all of this is the path of a program; ")),
         (
+            "executable: /bin/sh /opt/tax.sh",
+            Some("executable: all of this is the path of a program; "),
+        ),
+        (
             "endpoint: tax",
             Some("endpoint: a program is not looked for in `PATH`; write its whole path"),
         ),

@@ -270,7 +270,7 @@ async fn a_limit_below_a_balancer_whose_calls_wait_has_them_wait_for_their_endpo
     assert!(set.members().iter().all(|member| member.failures() == 0 && member.in_flight() == 0));
 }
 
-/// Without a runtime there is no time to look again, and who gives back a place tells it.
+/// Without a runtime there is no time to look again, and a call that gives back its place tells it.
 #[test]
 fn below_a_balancer_a_call_waits_for_a_place_without_a_runtime() {
     let (inner, layer) = (Inner::new("a:1"), ConcurrencyLimitLayer::new(1));

@@ -259,7 +259,7 @@ where
     fn wait_or_fail(self, told: Told) -> ResponseFuture<S, P, Req, C> {
         if self.set.is_failing_fast() {
             let snapshot = self.set.snapshot.load();
-            let refusal = self.set.refusal_of(&snapshot);
+            let refusal = snapshot.refusal.clone();
             let refusal = match told {
                 Some(told) => refusal.decided(snapshot.decide(*told, None, self.tried, None)),
                 None => refusal,

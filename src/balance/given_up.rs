@@ -25,7 +25,7 @@ impl<S, P: Strategy, Req> Waiting<S, P, Req> {
             return self.spent(free_at);
         }
         let error = if !snapshot.has_candidates() {
-            self.set.refusal_of(snapshot)
+            self.set.explained(snapshot.refusal.clone())
         } else {
             let what = match self.contenders.len() {
                 0 => "all endpoints were busy for".to_owned(),

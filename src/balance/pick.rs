@@ -209,9 +209,9 @@ where
         }
         let snapshot = self.set().snapshot.load();
         if snapshot.version > 1 || self.set().is_failing_fast() {
-            return self.set().refusal_of(&snapshot);
+            return snapshot.refusal.clone();
         }
-        let refusal = self.set().refusal_of(&snapshot);
+        let refusal = self.set().explained(snapshot.refusal.clone());
         refusal.message("no set of endpoints is known yet: `ready_pick` waits for one")
     }
 }

@@ -24,7 +24,7 @@ use super::{
     strategy::Strategy,
 };
 use crate::{
-    error::{Error, Kind},
+    error::{BoxError, Error, Kind},
     member::{Member, Signal},
     sync::{RandomSource, WaitList, lock},
     telemetry::Reporter,
@@ -64,7 +64,7 @@ struct Left {
 /// Starts the task of a set. Knows the connector and the source, so that the set need not.
 pub(super) trait Start<S, P: Strategy>: Send + Sync {
     /// What the source failed with, as it says itself.
-    fn last_error(&self) -> Option<Error>;
+    fn last_error(&self) -> Option<BoxError>;
 
     fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -178,10 +178,10 @@ impl<S, P: Strategy> Set<S, P> {
         Error::refused(kind).by(self.reporter.name())
     }
 
-    /// The refusal of a snapshot; of one without endpoints, with what the source failed with.
+    /// The same refusal; of one for want of endpoints, with what the source failed with. Asks the source: not for a call
+    /// that has not waited.
     #[cold]
-    pub(super) fn refusal_of(&self, snapshot: &Snapshot<S, P::Table>) -> Error {
-        let refusal = snapshot.refusal.clone();
+    pub(super) fn explained(&self, refusal: Error) -> Error {
         let finds_none = refusal.kind() == Kind::NoEndpoints;
         match finds_none.then(|| self.start.last_error()).flatten() {
             Some(error) => refusal.caused_by(error),

@@ -196,7 +196,7 @@ where
         }
         let waits_for_none = self.contenders.iter().all(|contender| contender.dead);
         if !snapshot.has_candidates() && waits_for_none && self.set.is_failing_fast() {
-            return Poll::Ready(Err(self.with_cause(self.set.refusal_of(&snapshot))));
+            return Poll::Ready(Err(self.with_cause(snapshot.refusal.clone())));
         }
         let Some(timers) = &mut self.timers else { return Poll::Pending };
         ready!(timers.end.as_mut().poll(cx));

@@ -109,10 +109,11 @@ impl<'a> Check<'a> {
     fn read(&self, file: &OsStr) -> Result<Config, ConfigError> {
         if file != "-" {
             // A program takes no `..`, since a part of the path may come from elsewhere. Here all of it is meant.
-            let is_above = Path::new(file).components().any(|part| part == Component::ParentDir);
-            let whole = is_above.then(|| fs::canonicalize(file).ok()).flatten();
-            let path = whole.as_deref().unwrap_or(Path::new(file));
-            return Config::from_file_with(path, &self.options);
+            let path = Path::new(file);
+            let is_above = path.components().any(|part| part == Component::ParentDir);
+            let above = path.parent().filter(|_| is_above).and_then(|of| fs::canonicalize(of).ok());
+            let whole = above.zip(path.file_name()).map(|(above, name)| above.join(name));
+            return Config::from_file_with(whole.as_deref().unwrap_or(path), &self.options);
         }
         let format = self.format.unwrap_or(Format::Yaml);
         Config::from_reader_with(io::stdin(), format, &self.options)

@@ -1,7 +1,7 @@
 use futures_core::Stream;
 
 use super::set::EndpointSet;
-use crate::error::Error;
+use crate::error::BoxError;
 
 /// A source of the endpoints of one upstream.
 ///
@@ -42,9 +42,28 @@ pub trait Discover: Send + Sync + 'static {
     /// Begins to watch.
     fn discover(&self) -> Self::Stream;
 
-    /// Returns what the last look for endpoints failed with, or `None` if it succeeded. It is the cause of the error of
-    /// a call for which there was no endpoint. Must not block. Default: `None`.
-    fn last_error(&self) -> Option<Error> {
+    /// Returns what the last look for endpoints failed with, or `None` if it succeeded.
+    ///
+    /// A balancer asks while it has no endpoint, and gives it to calls as the cause of their error. Must not block.
+    /// Default: `None`.
+    ///
+    /// ```
+    /// use futures::stream::{Pending, pending};
+    /// use tower_upstream::{BoxError, discover::{Discover, EndpointSet}};
+    ///
+    /// struct Unreachable;
+    /// impl Discover for Unreachable {
+    ///     type Stream = Pending<EndpointSet>;
+    ///     fn discover(&self) -> Self::Stream {
+    ///         pending()
+    ///     }
+    ///     fn last_error(&self) -> Option<BoxError> {
+    ///         Some("the registry does not answer".into())
+    ///     }
+    /// }
+    /// assert!(Unreachable.last_error().is_some());
+    /// ```
+    fn last_error(&self) -> Option<BoxError> {
         None
     }
 }
@@ -56,7 +75,7 @@ impl<D: Discover + ?Sized> Discover for std::sync::Arc<D> {
         (**self).discover()
     }
 
-    fn last_error(&self) -> Option<Error> {
+    fn last_error(&self) -> Option<BoxError> {
         (**self).last_error()
     }
 }

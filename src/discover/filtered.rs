@@ -9,7 +9,7 @@ use futures_core::Stream;
 use futures_util::stream::{BoxStream, StreamExt};
 
 use super::{discover::Discover, set::EndpointSet};
-use crate::{endpoint::Endpoint, error::Error};
+use crate::{endpoint::Endpoint, error::BoxError};
 
 /// Some of the endpoints of another source.
 ///
@@ -69,7 +69,7 @@ impl<D: Discover> Discover for Filtered<D> {
         FilteredStream { sets: sets.boxed() }
     }
 
-    fn last_error(&self) -> Option<Error> {
+    fn last_error(&self) -> Option<BoxError> {
         self.source.last_error()
     }
 }

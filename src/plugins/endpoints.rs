@@ -14,7 +14,7 @@ use crate::{
     config::BalanceSection,
     discover::{Discover, EndpointSet},
     endpoint::Endpoint,
-    error::Error,
+    error::BoxError,
 };
 
 /// Any source of endpoints, with the weights that a `balance` section gives them.
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone)]
 pub struct AnyDiscover {
     open: Arc<dyn Fn() -> Sets + Send + Sync>,
-    last_error: Arc<dyn Fn() -> Option<Error> + Send + Sync>,
+    last_error: Arc<dyn Fn() -> Option<BoxError> + Send + Sync>,
     retired: Arc<Retired>,
 }
 
@@ -138,7 +138,7 @@ impl Discover for AnyDiscover {
         AnyDiscoverStream { sets: sets.chain(none).boxed() }
     }
 
-    fn last_error(&self) -> Option<Error> {
+    fn last_error(&self) -> Option<BoxError> {
         (self.last_error)()
     }
 }

@@ -128,7 +128,7 @@ impl<Req, Res> Generation<Req, Res> {
 
     /// Whether calls may run a program by the settings of this crate, which say what is allowed.
     pub(super) fn may_run_programs(&self) -> bool {
-        self.made().is_some_and(|made| made.is_built_in)
+        self.made().is_none_or(|made| made.is_built_in)
             && schemes::may_lead_to_programs(&self.plugin)
     }
 

@@ -216,7 +216,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
 
     /// Registers a plugin by its config, as one of a file is made.
     ///
-    /// Of its programs those may run that the config which was applied last allows.
+    /// It may run the programs that `security` of the last applied config allows.
     ///
     /// # Errors
     /// Those of [`register_with`](Self::register_with), and of its factory: `REGISTRY_1904` for a `type` without

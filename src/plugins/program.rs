@@ -197,14 +197,17 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let places: BTreeMap<&str, Place<Req, Res>> =
             plugins.iter().map(|plugin| (&*plugin.name, self.names.place(&plugin.name))).collect();
         let find = |name: &str| places.get(name).cloned().or_else(|| self.names.get(name));
-        // Of what was registered in code, only what may run programs.
+        // Of what was registered in code, only what may run programs. One that cannot be made any more refuses its
+        // calls, and holds up no list of what may run.
         let own_programs = |slot: &Arc<Slot<Req, Res>>| {
             let (place, held) = (own(&slot.name)?, slot.current());
-            let of = held.core();
-            of.may_run_programs().then(|| (place, of.plugin.clone(), of.defaults.clone()))
+            let of = Some(held.core()).filter(|of| of.may_run_programs())?;
+            let (plugin, defaults) = (of.plugin.clone(), of.defaults.clone());
+            let made = self.make(&place, &plugin, &defaults, &settings, None, &find);
+            Some((place, Generation::new(plugin, defaults, made.unwrap_or_else(Err))))
         };
         let all = if is_secured_anew { self.names.all() } else { Vec::new() };
-        let mut anew: Vec<_> = all.iter().filter_map(own_programs).collect();
+        let mut made: Vec<_> = all.iter().filter_map(own_programs).collect();
         let (mut stays, mut mistakes) = (Vec::new(), Vec::new());
         for plugin in &plugins {
             let Some(place) = places.get(&*plugin.name) else { continue };
@@ -226,12 +229,9 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
                     continue;
                 }
             }
-            anew.push((place.clone(), plugin.clone(), defaults.clone()));
-        }
-        let mut made = Vec::new();
-        for (place, plugin, defaults) in anew {
-            match self.make(&place, &plugin, &defaults, &settings, None, &find) {
-                Ok(stack) => made.push((place, Generation::new(plugin, defaults, stack))),
+            let next = |stack| Generation::new(plugin.clone(), defaults.clone(), stack);
+            match self.make(place, plugin, &defaults, &settings, None, &find) {
+                Ok(stack) => made.push((place.clone(), next(stack))),
                 Err(error) => mistakes.push(error),
             }
         }

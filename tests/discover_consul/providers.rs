@@ -62,6 +62,9 @@ async fn what_is_announced_is_one_endpoint_also_if_consul_calls_it_otherwise() {
     tokio::time::sleep(secs(1)).await;
     let set = tax.list(secs(5)).await.unwrap();
     assert!(set.len() == 1 && set[0].key().ends_with("/tax"), "{:?}", keys(&set));
+    // By what it was registered as.
+    assert!(tax.health("tax", secs(5)).await.unwrap().is_some());
+    assert_eq!(tax.health("other", secs(5)).await.unwrap(), None);
     tax.close(secs(5)).await.unwrap();
     assert!(tax.list(secs(5)).await.unwrap().is_empty());
 }

@@ -135,8 +135,13 @@ async fn what_a_watch_tells_before_it_ends_with_an_error_takes_effect_at_once() 
 // kubernetes/kubernetes#100878
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_goes_on_and_leads_no_further_is_listed_anew() {
-    for line in ["no event", r#"{"type":"DELETED","object":{}}"#, r#"{"type":"LATER","object":{}}"#]
-    {
+    for line in [
+        "no event",
+        r#"{"type":"DELETED","object":{}}"#,
+        r#"{"type":"LATER","object":{}}"#,
+        // As of a version that lies in the future, after a backup was restored.
+        r#"{"type":"ERROR","object":{"code":504,"message":"Too large resource version"}}"#,
+    ] {
         let double = Double::start().await;
         double.web("web-1", &[("a", Pod::Ready)]);
         let mut sets = web(&double);

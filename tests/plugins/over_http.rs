@@ -114,6 +114,45 @@ async fn a_set_may_be_reached_in_several_ways_and_types_share_it() {
     also.abort();
 }
 
+#[cfg(all(feature = "process", feature = "kubernetes", unix))]
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_made_any_more_holds_up_no_list_of_what_may_run() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubeconfig-of-a-program");
+    let write = || {
+        let text = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n\
+            contexts: [{name: c, context: {cluster: c, user: c}}]\n\
+            users: [{name: c, user: {}}]\ncurrent-context: c\n";
+        std::fs::write(&path, text).unwrap();
+    };
+    let secured = |policy: &str| {
+        let security =
+            json!({ "enabled": true, "policy": policy, "default_hash_algorithm": "sha256" });
+        let other =
+            json!({ "name": "other", "transport": "http", "endpoint": "http://127.0.0.1:9" });
+        let config = json!({ "plugins": [other], "security": security }).to_string();
+        Config::from_str(&config, Format::Json).unwrap()
+    };
+    write();
+    let plugins = Plugins::<u64, String>::new();
+    let kubernetes = json!({ "kubeconfig_path": path });
+    let own = json!({
+        "name": "own", "transport": "http", "discover": { "kubernetes": kubernetes, "service": "shop/tax" },
+    });
+    plugins.register_config(serde_json::from_value(own).unwrap()).unwrap();
+    let refused = async || plugins.call("own", Call::new(1)).await.unwrap_err();
+    assert_eq!(refused().await.kind(), Kind::NoEndpoints);
+
+    std::fs::remove_file(&path).unwrap();
+    plugins.apply(secured("strict")).unwrap();
+    let error = refused().await;
+    assert_eq!(error.kind(), Kind::InvalidConfig);
+    assert!(error.to_string().contains("kubeconfig-of-a-program"), "{error}");
+    // The next list finds it again.
+    write();
+    plugins.apply(secured("permissive")).unwrap();
+    assert_eq!(refused().await.kind(), Kind::NoEndpoints);
+}
+
 #[cfg(all(feature = "process", unix))]
 #[tokio::test]
 async fn a_program_is_started_with_its_environment_and_only_if_it_is_allowed() {

@@ -4,14 +4,16 @@
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
-use proptest::test_runner::{Config, TestCaseError};
+use proptest::test_runner::{Config, RngSeed, TestCaseError};
 use tokio::task::JoinHandle;
 use tower_upstream::discover::{Discover, EndpointSet};
 
-/// A few for each run, and as many as `CASES` says to look for what is rare.
+/// The same few for each run, and others, as many as `CASES` says, to look for what is rare.
 pub fn some() -> Config {
-    let cases = std::env::var("CASES").ok().and_then(|of| of.parse().ok()).unwrap_or(20);
-    Config { cases, ..Config::default() }
+    match std::env::var("CASES").ok().and_then(|of| of.parse().ok()) {
+        Some(cases) => Config { cases, ..Config::default() },
+        None => Config { cases: 20, rng_seed: RngSeed::Fixed(20), ..Config::default() },
+    }
 }
 
 /// Plays one on a paused clock.

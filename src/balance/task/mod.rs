@@ -37,7 +37,7 @@ use super::{
 use crate::{
     connect::Connect,
     discover::{Discover, EndpointSet},
-    error::Error,
+    error::BoxError,
     sync::lock,
     time::{self, Instant},
 };
@@ -55,7 +55,7 @@ where
     S: Clone + Send + Sync + 'static,
     P: Strategy,
 {
-    fn last_error(&self) -> Option<Error> {
+    fn last_error(&self) -> Option<BoxError> {
         self.discover.last_error()
     }
 

@@ -131,7 +131,7 @@ where
         let is_open = !on_probation.contains(&index);
         is_open.then(|| (rank, all[index].clone(), services[index].clone()))
     });
-    let refusal = set.refusal(selection.outage);
+    let refusal = set.explained(set.refusal(selection.outage));
     let retry_at = match selection.outage {
         Kind::CircuitOpen => {
             all.iter().filter_map(|member| member.barred_until(Reason::CircuitOpen)).min()

@@ -9,14 +9,16 @@ pub(super) fn keys_of<'t, V: Visitor<'t>>(
     visitor: V,
     fields: &[&'static str],
 ) -> Option<Vec<&'static str>> {
-    match visitor.visit_map(NoKey).err()?.also_knows(fields).why {
+    match visitor.visit_map(NoKey { is_told: false }).err()?.also_knows(fields).why {
         Why::Key { known, .. } => Some(known),
         _ => None,
     }
 }
 
 /// A map with one key, which nothing knows.
-struct NoKey;
+struct NoKey {
+    is_told: bool,
+}
 
 impl<'t> MapAccess<'t> for NoKey {
     type Error = Refused;
@@ -25,6 +27,9 @@ impl<'t> MapAccess<'t> for NoKey {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Refused> {
+        if std::mem::replace(&mut self.is_told, true) {
+            return Ok(None);
+        }
         seed.deserialize(BorrowedStrDeserializer::new("")).map(Some)
     }
 

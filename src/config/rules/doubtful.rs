@@ -28,7 +28,7 @@ pub(crate) fn doubt_level(level: &str, notes: &mut Checked<'_>) {
     }
 }
 
-/// What is said of a plugin that a transport of this crate reaches: factories of a program may do as they like.
+/// What is said of a plugin, and of what a transport of this crate reaches: factories may do as they like.
 pub(crate) fn doubt_plugin(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
     doubt_sessions(plugin, defaults, notes);
     if plugin.transport == "exec" {
@@ -54,7 +54,7 @@ fn doubt_program(plugin: &PluginConfig, notes: &mut Checked<'_>) {
         path => ("executable", path),
     };
     let path = path.strip_prefix("exec:").unwrap_or(path);
-    let (message, help) = if path.contains(" -") {
+    let (message, help) = if path.contains(" -") || path.contains(" /") {
         ("all of this is the path of a program", "write its arguments as `args`")
     } else if !path.is_empty() && !path.contains('/') {
         ("a program is not looked for in `PATH`", "write its whole path")

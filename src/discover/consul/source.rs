@@ -124,8 +124,8 @@ impl Source for ConsulService {
         let set = EndpointSet::of_first(found, revision, |of| {
             tracing::warn!(
                 service = self.name,
-                id = of.key(),
-                "two instances in Consul have the same id"
+                key = of.key(),
+                "the ids of two instances in Consul make one key"
             );
         });
         let observation = Observation::of(set);

@@ -44,7 +44,7 @@ pub(super) struct Taken {
     /// Whether it changes anything.
     pub(super) is_new: bool,
     pub(super) is_bookmark: bool,
-    /// Whether a watch that goes on after it does so elsewhere, or knows more.
+    /// Whether a watch has told more with it than that there is one: what has changed, or up to where.
     pub(super) leads_on: bool,
 }
 

@@ -190,7 +190,8 @@ impl KubernetesService {
             match event {
                 Event::Expired => return Ok(Read::Expired),
                 Event::Failed(status) => {
-                    known.can_resume = status.code.is_some_and(may_pass);
+                    known.cut(stream.has_told);
+                    known.can_resume &= status.code.is_some_and(may_pass);
                     return Err(self.server.ended(&status));
                 }
                 event => {

@@ -17,6 +17,7 @@ use super::{
     stats::ConnectionInfo,
     stream::Sets,
 };
+use crate::error::BoxError;
 
 #[derive(Clone)]
 pub(super) struct Backend {
@@ -25,6 +26,8 @@ pub(super) struct Backend {
     pub(super) now: Arc<Now>,
     /// What it tells of itself.
     pub(super) info: Arc<dyn Fn() -> ConnectionInfo + Send + Sync>,
+    /// What it failed with last.
+    pub(super) last_error: Arc<dyn Fn() -> Option<BoxError> + Send + Sync>,
     pub(super) tells_status: bool,
 }
 
@@ -33,13 +36,21 @@ type Now = dyn Fn(Duration) -> BoxFuture<'static, Option<EndpointSet>> + Send + 
 impl Backend {
     pub(super) fn of(name: String, source: impl Discover) -> Self {
         let info = move || ConnectionInfo { source: name.clone(), ..ConnectionInfo::default() };
+        let source = Arc::new(source);
+        let fails = source.clone();
         let open: Arc<dyn Fn() -> Sets + Send + Sync> = Arc::new(move || source.discover().boxed());
         let opens = open.clone();
         let now = move |limit| {
             let mut sets = opens();
             async move { timeout(limit, sets.next()).await.ok().flatten() }.boxed()
         };
-        Self { open, now: Arc::new(now), info: Arc::new(info), tells_status: false }
+        Self {
+            open,
+            now: Arc::new(now),
+            info: Arc::new(info),
+            last_error: Arc::new(move || fails.last_error()),
+            tells_status: false,
+        }
     }
 
     pub(super) fn watched<S: Source>(watched: Watched<S>) -> Self {
@@ -57,7 +68,14 @@ impl Backend {
             let asked = asked.clone();
             async move { asked.current(limit).await }.boxed()
         };
+        let fails = watched.clone();
         let open = move || watched.discover().boxed();
-        Self { open: Arc::new(open), now: Arc::new(now), info: Arc::new(info), tells_status: true }
+        Self {
+            open: Arc::new(open),
+            now: Arc::new(now),
+            info: Arc::new(info),
+            last_error: Arc::new(move || fails.last_error()),
+            tells_status: true,
+        }
     }
 }

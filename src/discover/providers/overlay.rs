@@ -36,6 +36,10 @@ impl Overlay {
         is_removed
     }
 
+    pub(super) fn get(&self, key: &str) -> Option<Arc<Endpoint>> {
+        self.own.get(key).map(|own| own.endpoint.clone())
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.own.contains_key(key)
     }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, Status},
-    error::{Error, Kind},
+    error::{BoxError, Error, Kind},
     sync::lock,
     time::{self, Instant},
 };
@@ -269,7 +269,13 @@ impl Provider {
     /// # Errors
     /// Those of [`list`](Self::list).
     pub async fn health(&self, id: &str, timeout: Duration) -> Result<Option<Status>, Error> {
-        Ok(self.list(timeout).await?.get(id).map(|endpoint| endpoint.status()))
+        let set = self.list(timeout).await?;
+        // The backend may tell of one that was announced by another key.
+        let own = self.shared.overlay.borrow().get(id);
+        let is_own =
+            |of: &&Arc<Endpoint>| own.as_ref().is_some_and(|own| own.address() == of.address());
+        let found = set.get(id).or_else(|| set.iter().find(is_own));
+        Ok(found.map(|endpoint| endpoint.status()))
     }
 
     /// Returns the health of all endpoints, by key.
@@ -322,8 +328,8 @@ impl Discover for Provider {
         ProviderStream::of((backend.open)(), overlay.subscribe(), seen.clone())
     }
 
-    fn last_error(&self) -> Option<Error> {
-        self.connection_info().last_error
+    fn last_error(&self) -> Option<BoxError> {
+        (self.shared.backend.last_error)()
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     source::Source,
 };
 use crate::{
-    error::{Error, Kind},
+    error::{BoxError, Error, Kind},
     sync::lock,
 };
 
@@ -190,8 +190,8 @@ impl<S: Source> Discover for Watched<S> {
         WatchStream { sets: sets.boxed() }
     }
 
-    fn last_error(&self) -> Option<Error> {
-        self.handle().last_error()
+    fn last_error(&self) -> Option<BoxError> {
+        self.handle().last_error().map(Into::into)
     }
 }
 

@@ -126,7 +126,7 @@ where
     }
 }
 
-/// Runs it, as `run` does.
+/// Is [`HttpBind::run`], with its errors and its cancel safety.
 impl<S, R> IntoFuture for HttpBind<S>
 where
     S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + Sync + 'static,

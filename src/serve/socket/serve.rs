@@ -206,7 +206,7 @@ where
     }
 }
 
-/// Runs it, as `run` does.
+/// Is [`SocketServe::run`], with its errors and its cancel safety.
 impl<S, T, U, H, F> IntoFuture for SocketServe<S, T, H>
 where
     S: Service<Call<T>, Response = Reply<U>> + Clone + Send + Sync + 'static,

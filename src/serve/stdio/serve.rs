@@ -203,7 +203,7 @@ where
     }
 }
 
-/// Runs it, as `run` does.
+/// Is [`StdioServe::run`], with its errors and its cancel safety.
 impl<S, T, U, H, F> IntoFuture for StdioServe<S, T, H>
 where
     S: Service<Call<T>, Response = Reply<U>> + Clone + Send + Sync + 'static,

@@ -43,7 +43,8 @@ pub enum HashScheme {
     /// endpoint has more than the [mean](crate::rules::hash::BoundedLoad::mean). Weights do not count.
     Skipper {
         /// Points of each endpoint: 100 in Skipper. Since March 2026 it has 10,000 divided by the number of all
-        /// endpoints, also of those that are out of use; 0 is that.
+        /// endpoints, also of those that are out of use; 0 is that, with the endpoints of one priority. All endpoints
+        /// together have at most 16,777,216 points.
         points: u32,
     },
     /// The highest of a number for each endpoint. Each choice computes all of them.
