@@ -149,7 +149,7 @@ fn a_file_may_have_any_name() {
     fs::create_dir(directory.join("below")).unwrap();
     assert_eq!(check(b"below/../a b.yaml", "--").status.code(), Some(0));
     let output = check(b"below/../none.yaml", "--");
-    assert!(text(&output.stdout).contains("[CONFIG_1705]"), "{output:?}");
+    assert!(text(&output.stdout).contains("[CONFIG_1701]"), "{output:?}");
     let output = check(b"none-\xe9.yaml", "--json");
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["mistakes"][0]["code"], "CONFIG_1701", "{told}");

@@ -125,8 +125,7 @@ async fn what_cannot_be_made_any_more_holds_up_no_list_of_what_may_run() {
         std::fs::write(&path, text).unwrap();
     };
     let secured = |policy: &str| {
-        let security =
-            json!({ "enabled": true, "policy": policy, "default_hash_algorithm": "sha256" });
+        let security = json!({ "enabled": true, "policy": policy });
         let other =
             json!({ "name": "other", "transport": "http", "endpoint": "http://127.0.0.1:9" });
         let config = json!({ "plugins": [other], "security": security }).to_string();

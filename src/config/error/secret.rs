@@ -89,7 +89,7 @@ impl<'t> Secrets<'t> {
         if let (true, Place::File { start, end }) = (at.hides(of), key_place) {
             self.places.push((*start as usize, *end as usize));
         }
-        self.collect(node, at.below(of), of == Kind::Open && at != At::Secret);
+        self.collect(node, at.below(of), of == Kind::Open);
     }
 }
 

@@ -92,7 +92,7 @@ impl At {
 
     pub(super) fn below(self, key: Kind) -> Self {
         match (self, key) {
-            (Self::Free | Self::Secret, _) => Self::Secret,
+            (Self::Free, _) => Self::Secret,
             (_, Kind::Free) => Self::Free,
             (Self::Open, Kind::Open | Kind::Other) => Self::Open,
             // Whether what has an open key is a secret is said by the key alone.
