@@ -44,8 +44,8 @@ pub trait Discover: Send + Sync + 'static {
 
     /// Returns what the last look for endpoints failed with, or `None` if it succeeded.
     ///
-    /// A balancer asks while it has no endpoint, and gives it to calls as the cause of their error. Must not block.
-    /// Default: `None`.
+    /// A balancer asks when it has no endpoint left, and for calls that have waited for one in vain; it gives that to
+    /// calls as the cause of their error. Must not block. Default: `None`.
     ///
     /// ```
     /// use futures::stream::{Pending, pending};

@@ -126,7 +126,7 @@ where
     }
 }
 
-/// Is [`HttpBind::run`], with its errors and its cancel safety.
+/// Is [`HttpBind::run`], with its errors.
 impl<S, R> IntoFuture for HttpBind<S>
 where
     S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + Sync + 'static,

@@ -206,7 +206,7 @@ where
     }
 }
 
-/// Is [`SocketServe::run`], with its errors and its cancel safety.
+/// Is [`SocketServe::run`], with its errors.
 impl<S, T, U, H, F> IntoFuture for SocketServe<S, T, H>
 where
     S: Service<Call<T>, Response = Reply<U>> + Clone + Send + Sync + 'static,
