@@ -1,12 +1,15 @@
 //! What an API server of Kubernetes tells, and what a kubeconfig says.
 
 use std::{
-    fs,
+    fmt, fs,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
 
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -147,19 +150,94 @@ pub fn kubeconfig(bytes: &[u8]) {
     });
 }
 
-/// Whether a mutation moved the secret to where a name stands, which may be told.
+/// Whether a mutation moved the secret to where a name stands, which may be told. It reads whatever the reader of
+/// kubeconfigs passes over, too.
 fn has_in_a_name(bytes: &[u8]) -> bool {
-    fn within(value: &Value) -> bool {
-        match value {
-            Value::Object(members) => members.iter().any(|(key, value)| match value {
-                Value::String(text) => NAMES.contains(&&**key) && text.contains(SECRET),
-                value => within(value),
+    fn within(node: &Node) -> bool {
+        match node {
+            Node::Map(members) => members.iter().any(|(key, value)| match (key, value) {
+                (Node::Text(key), Node::Text(text)) => {
+                    NAMES.contains(&&**key) && text.contains(SECRET)
+                }
+                (key, value) => within(key) || within(value),
             }),
-            Value::Array(values) => values.iter().any(within),
-            _ => false,
+            Node::List(nodes) => nodes.iter().any(within),
+            Node::Text(_) | Node::Other => false,
         }
     }
-    serde_saphyr::from_slice(bytes).is_ok_and(|value| within(&value))
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
+    };
+    serde_saphyr::from_slice_with_options(bytes, options).is_ok_and(|node| within(&node))
+}
+
+/// Whatever YAML says, with keys of any kind.
+enum Node {
+    Text(String),
+    List(Vec<Self>),
+    Map(Vec<(Self, Self)>),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        macro_rules! others {
+            ($($visit:ident: $value:ty,)*) => {
+                $(fn $visit<E>(self, _: $value) -> Result<Node, E> {
+                    Ok(Node::Other)
+                })*
+            };
+        }
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Node;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Node, E> {
+                Ok(Node::Text(text.to_owned()))
+            }
+
+            others! {
+                visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128,
+                visit_f64: f64, visit_bytes: &[u8],
+            }
+
+            fn visit_unit<E>(self) -> Result<Node, E> {
+                Ok(Node::Other)
+            }
+
+            fn visit_none<E>(self) -> Result<Node, E> {
+                Ok(Node::Other)
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Node, D::Error> {
+                Node::deserialize(from)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(node) = all.next_element()? {
+                    nodes.push(node);
+                }
+                Ok(Node::List(nodes))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Node, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = all.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Node::Map(members))
+            }
+        }
+
+        from.deserialize_any(Any)
+    }
 }
 
 /// Keys whose texts an error may tell.
