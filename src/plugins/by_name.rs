@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
@@ -9,12 +9,15 @@ use tower_service::Service;
 
 use super::{
     body::{Request, Response},
-    passage::{Passage, UpstreamFuture, refused},
-    slot::{Found, Place},
+    generation::{PluginStack, gone},
+    passage::{InFlight, UpstreamFuture, refused},
+    slot::Place,
 };
 use crate::{
     error::Error,
+    guard::ResponseFuture,
     plugin::{Call, Reply},
+    sync::WaitKey,
 };
 
 pin_project! {
@@ -37,20 +40,27 @@ pin_project! {
     #[project = StateProj]
     enum State<Req, Res, F> {
         // The call is here until the plugin is ready.
-        Readying {
-            place: Found<Req, Res>,
-            passage: Option<Box<Passage<Req, Res>>>,
-            call: Option<Call<Req>>,
-        },
+        Readying { way: Way<Req, Res>, call: Option<Call<Req>> },
         Calling { #[pin] inner: F },
     }
 }
 
+/// The way of one call through whatever stands in the place of its plugin.
+struct Way<Req, Res> {
+    /// While it waits to be ready. First, so that it is gone when what it is of is told of the end of the call.
+    stack: Option<Box<PluginStack<Req, Res>>>,
+    held: InFlight<Req, Res>,
+    waits: WaitKey,
+}
+
 impl<Req: Request, Res: Response> CallFuture<Req, Res> {
     #[inline]
-    pub(super) fn new(found: Result<Found<Req, Res>, Error>, call: Call<Req>) -> Self {
+    pub(super) fn new(found: Result<InFlight<Req, Res>, Error>, call: Call<Req>) -> Self {
         let state = match found {
-            Ok(place) => State::Readying { place, passage: None, call: Some(call) },
+            Ok(held) => {
+                let way = Way { stack: None, held, waits: WaitKey::default() };
+                State::Readying { way, call: Some(call) }
+            }
             Err(error) => State::Calling { inner: refused(error) },
         };
         Self { state }
@@ -63,21 +73,83 @@ impl<Req: Request, Res: Response> Future for CallFuture<Req, Res> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        if let StateProj::Readying { place, passage: at, call } = state.as_mut().project() {
-            let slot = place.core();
-            let mut passage = at.take().unwrap_or_else(|| slot.borrow());
-            if slot.poll_ready(&mut passage, cx)?.is_pending() {
-                *at = Some(passage);
-                return Poll::Pending;
-            }
+        if let StateProj::Readying { way, call } = state.as_mut().project() {
+            let mut stack = match ready!(way.poll_ready(cx)) {
+                Ok(stack) => stack,
+                Err(error) => {
+                    drop(way.held.take());
+                    return Poll::Ready(Err(error));
+                }
+            };
             let Some(call) = call.take() else { return Poll::Pending };
-            let inner = passage.call(call);
-            slot.give_back(passage);
+            let inner = stack.call(call);
+            let inner = ResponseFuture::holding(way.end(stack), inner);
             state.set(State::Calling { inner });
         }
         match state.project() {
             StateProj::Calling { inner } => inner.poll(cx),
             StateProj::Readying { .. } => Poll::Pending,
+        }
+    }
+}
+
+impl<Req: Request, Res: Response> Way<Req, Res> {
+    /// A stack that is ready for the call.
+    #[inline]
+    fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Box<PluginStack<Req, Res>>, Error>> {
+        loop {
+            // It has ended.
+            let Some(generation) = self.held.generation() else { return Poll::Pending };
+            // Looked at after it was counted, and after it was listed: see `replace`.
+            if !generation.is_replaced() {
+                let made = generation.stack.as_ref().map_err(Error::clone)?;
+                let stack = self.stack.take().or_else(|| generation.idle.take());
+                let mut stack = stack.unwrap_or_else(|| Box::new(made.service.clone()));
+                match stack.poll_ready(cx) {
+                    Poll::Ready(is_ready) => {
+                        generation.waiting.leave(&mut self.waits);
+                        return Poll::Ready(is_ready.map(|()| stack));
+                    }
+                    Poll::Pending => self.stack = Some(stack),
+                }
+                generation.waiting.wait(&mut self.waits, cx.waker());
+                if !generation.is_replaced() {
+                    return Poll::Pending;
+                }
+            }
+            self.go_on()?;
+        }
+    }
+
+    /// Goes to what stands in its place now.
+    #[cold]
+    fn go_on(&mut self) -> Result<(), Error> {
+        let Some(generation) = self.held.generation() else { return Ok(()) };
+        generation.waiting.leave(&mut self.waits);
+        let next = generation.current().ok_or_else(|| gone(&generation.plugin.name))?;
+        self.stack = None;
+        self.held = InFlight::of(&next);
+        Ok(())
+    }
+
+    /// What the call holds until its end. The stack is for the next one.
+    #[inline]
+    fn end(&mut self, stack: Box<PluginStack<Req, Res>>) -> InFlight<Req, Res> {
+        if let Some(generation) = self.held.generation() {
+            generation.idle.put(stack);
+        }
+        self.held.take()
+    }
+}
+
+impl<Req, Res> Drop for Way<Req, Res> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(generation) = self.held.generation() {
+            generation.waiting.leave(&mut self.waits);
         }
     }
 }
@@ -107,7 +179,7 @@ impl<Req: Request, Res: Response> Service<Call<Req>> for ByName<Req, Res> {
     }
 
     fn call(&mut self, call: Call<Req>) -> CallFuture<Req, Res> {
-        CallFuture::new(Ok(self.0.take()), call)
+        CallFuture::new(Ok(self.0.core().take()), call)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc, LazyLock,
+    Arc, LazyLock, OnceLock, Weak,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -8,6 +8,7 @@ use super::{
     calls::{Counted, in_flight},
     connector::{AnyConnector, AnyConnectorService},
     endpoints::AnyDiscover,
+    idle::Idle,
     layers::{Layers, Stack},
     settings::without_effect,
     strategy::Sessions,
@@ -25,6 +26,11 @@ pub type PluginStack<Req, Res> = Stack<Req, Res, AnyConnectorService<Req, Res>>;
 /// What a plugin is between two reloads. Calls are those that are in flight, and handles that are ready for one.
 pub(super) type Held<Req, Res> = Counted<Generation<Req, Res>>;
 
+/// Where generations stand, one after the other.
+pub(super) trait Stands<Req, Res>: Send + Sync {
+    fn current(&self) -> Held<Req, Res>;
+}
+
 /// A plugin as its config has made it.
 pub(super) struct Generation<Req, Res> {
     pub(super) plugin: Arc<PluginConfig>,
@@ -34,6 +40,10 @@ pub(super) struct Generation<Req, Res> {
     pub(super) stack: Result<Made<Req, Res>, Error>,
     /// Handles that wait for it. If another one takes its place, they go on there.
     pub(super) waiting: WaitList,
+    /// Clones of the stack, for calls by name.
+    pub(super) idle: Idle<PluginStack<Req, Res>>,
+    /// Where it stands, for those that wait for it.
+    at: OnceLock<Weak<dyn Stands<Req, Res>>>,
     /// Another one has taken its place.
     is_replaced: AtomicBool,
     is_retired: AtomicBool,
@@ -91,8 +101,10 @@ impl<Req, Res> Generation<Req, Res> {
         defaults: Arc<Sections>,
         stack: Result<Made<Req, Res>, Error>,
     ) -> Held<Req, Res> {
-        let (waiting, is_replaced, is_retired) = Default::default();
-        Counted::new(Self { plugin, defaults, stack, waiting, is_replaced, is_retired }, shards())
+        let (waiting, idle, at) = Default::default();
+        let (is_replaced, is_retired) = Default::default();
+        let all = Self { plugin, defaults, stack, waiting, idle, at, is_replaced, is_retired };
+        Counted::new(all, shards())
     }
 
     /// In place of a plugin that is there no more, or not yet.
@@ -100,13 +112,22 @@ impl<Req, Res> Generation<Req, Res> {
         /// Nothing is taken from them, so they are made once.
         static DEFAULTS: LazyLock<Arc<Sections>> = LazyLock::new(Arc::default);
 
-        let error = refusal(Code::PLUGIN_1201, format!("there is no plugin `{name}` any more"));
-        Self::new(Arc::new(PluginConfig::new(name, "")), DEFAULTS.clone(), Err(error))
+        Self::new(Arc::new(PluginConfig::new(name, "")), DEFAULTS.clone(), Err(gone(name)))
     }
 
     /// In place of this one, once the program is done with its plugins. What its config says stays.
     pub(super) fn shut_down(&self) -> Held<Req, Res> {
         Self::new(self.plugin.clone(), self.defaults.clone(), Err(shut_down()))
+    }
+
+    pub(super) fn stands_at(&self, at: Weak<dyn Stands<Req, Res>>) {
+        // It has one place, where it stays.
+        let _ = self.at.set(at);
+    }
+
+    /// What stands in its place now. None, if there is neither a handle to that place nor a program.
+    pub(super) fn current(&self) -> Option<Held<Req, Res>> {
+        Some(self.at.get()?.upgrade()?.current())
     }
 
     /// Whether it stands for a plugin, be it one that is not enabled or shut down.
@@ -180,6 +201,11 @@ pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) {
             let _ = health.update(&health.config().with_enabled(false));
         }
     }
+}
+
+#[cold]
+pub(super) fn gone(name: &str) -> Error {
+    refusal(Code::PLUGIN_1201, format!("there is no plugin `{name}` any more"))
 }
 
 #[cold]

@@ -74,7 +74,8 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         self.standing_at(name)?.core().made().map(|made| made.layers.clone())
     }
 
-    /// Returns how many calls of a plugin are in flight, with the handles that are ready for one.
+    /// Returns how many calls of a plugin are in flight, with the handles that are ready for one. Calls by name count from
+    /// when they are made, be they polled or not.
     pub fn in_flight(&self, name: &str) -> Option<usize> {
         Some(calls::in_flight(&self.standing_at(name)?))
     }

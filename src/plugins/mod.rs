@@ -74,9 +74,9 @@
 //!
 //! # Cost
 //! A held [`Upstream`] reads one word to see that its plugin is the current one, and counts the call in a
-//! counter that the threads do not share. [`Plugins::call`] looks the name up, and then calls by a handle that an
-//! earlier call of a thread of its group has left, so it copies no stack. So does [`Plugins::by`], whose service
-//! finds the name in the call.
+//! counter that the threads do not share. [`Plugins::call`] looks the name up, counts the call, and makes it by a copy of
+//! the stack that an earlier call of a thread of its group has left, so it copies none. So does [`Plugins::by`], whose
+//! service finds the name in the call.
 //!
 //! # Cancel safety
 //! Dropping a response drops the call, and gives back what it reserved.

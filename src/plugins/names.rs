@@ -1,18 +1,53 @@
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak},
 };
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
-use super::slot::{Found, Place, Slot};
-use crate::sync::{Leases, lock, shards};
+use super::{
+    body::{Request, Response},
+    generation::Held,
+    passage::InFlight,
+    slot::{Place, Slot},
+};
+use crate::sync::{Leases, lock, shards, thread_number};
 
-type Map<Req, Res> = HashMap<Arc<str>, Place<Req, Res>, RandomState>;
+type Map<Req, Res> = HashMap<Arc<str>, Arc<Entry<Req, Res>>, RandomState>;
 
 type Gone<Req, Res> = BTreeMap<Arc<str>, Weak<Slot<Req, Res>>>;
+
+/// A place, and what stands there as far as calls know. Where another one has come meanwhile, it is the call that
+/// notices.
+struct Entry<Req, Res> {
+    place: Place<Req, Res>,
+    held: Held<Req, Res>,
+    /// A handle for each group of threads, which finds its counter without a look at the others. Takes no memory before
+    /// the first call.
+    near: OnceLock<Box<[OnceLock<Held<Req, Res>>]>>,
+}
+
+impl<Req, Res> Entry<Req, Res> {
+    fn new(place: Place<Req, Res>) -> Arc<Self> {
+        let (held, near) = (place.core().current(), OnceLock::new());
+        Arc::new(Self { place, held, near })
+    }
+
+    #[inline]
+    fn take(&self) -> InFlight<Req, Res> {
+        let near = self
+            .near
+            .get_or_init(|| (0..shards().next_power_of_two()).map(|_| OnceLock::new()).collect());
+        let of_thread = &near[thread_number() & (near.len() - 1)];
+        InFlight::of(of_thread.get_or_init(|| self.held.clone()))
+    }
+
+    fn is_current(&self) -> bool {
+        self.place.core().is_current(&self.held)
+    }
+}
 
 /// The places of all plugins by their names. A look takes no lock.
 pub(super) struct Names<Req, Res> {
@@ -23,7 +58,7 @@ pub(super) struct Names<Req, Res> {
     changed: watch::Sender<u64>,
 }
 
-impl<Req, Res> Names<Req, Res> {
+impl<Req: Request, Res: Response> Names<Req, Res> {
     pub(super) fn new() -> Self {
         let map = ArcSwap::from_pointee(Map::default());
         Self { map, gone: Mutex::default(), changed: watch::Sender::new(0) }
@@ -31,19 +66,19 @@ impl<Req, Res> Names<Req, Res> {
 
     #[inline]
     pub(super) fn get(&self, name: &str) -> Option<Place<Req, Res>> {
-        self.map.load().get(name).cloned()
+        self.map.load().get(name).map(|entry| entry.place.clone())
     }
 
-    /// The place of that name, for the time of one call.
+    /// Begins a call of that name.
     #[inline]
-    pub(super) fn find(&self, name: &str) -> Option<Found<Req, Res>> {
-        self.map.load().get(name).map(Leases::take)
+    pub(super) fn find(&self, name: &str) -> Option<InFlight<Req, Res>> {
+        self.map.load().get(name).map(|entry| entry.take())
     }
 
     /// All, in the order of their names.
     pub(super) fn all(&self) -> Vec<Arc<Slot<Req, Res>>> {
         let map = self.map.load();
-        let mut all: Vec<_> = map.values().map(|place| place.core().clone()).collect();
+        let mut all: Vec<_> = map.values().map(|entry| entry.place.core().clone()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -67,19 +102,23 @@ impl<Req, Res> Names<Req, Res> {
         Leases::over(slot, shards())
     }
 
-    /// Makes `added` known by their names, and forgets `removed`. Changes come one after the other.
+    /// Makes `added` known by their names, and whatever stands at another place now, and forgets `removed`. Changes come
+    /// one after the other.
     pub(super) fn publish(&self, added: Vec<Place<Req, Res>>, removed: &[Arc<str>]) {
         let mut gone = lock(&self.gone);
         let mut map = Map::clone(&self.map.load());
         for name in removed {
-            if let Some(place) = map.remove(name) {
-                gone.insert(name.clone(), Arc::downgrade(place.core()));
+            if let Some(entry) = map.remove(name) {
+                gone.insert(name.clone(), Arc::downgrade(entry.place.core()));
             }
+        }
+        for entry in map.values_mut().filter(|entry| !entry.is_current()) {
+            *entry = Entry::new(entry.place.clone());
         }
         for place in added {
             let name = place.core().name.clone();
             gone.remove(&name);
-            map.insert(name, place);
+            map.insert(name, Entry::new(place));
         }
         let before = self.map.swap(Arc::new(map));
         // Those to which there is no handle are gone for good.
@@ -87,11 +126,6 @@ impl<Req, Res> Names<Req, Res> {
         drop(gone);
         // It may hold what is the user's.
         drop(before);
-        self.tell();
-    }
-
-    /// Wakes what watches for the plugins that there are.
-    pub(super) fn tell(&self) {
         self.changed.send_modify(|changes| *changes += 1);
     }
 

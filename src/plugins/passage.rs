@@ -43,11 +43,34 @@ pub struct InFlight<Req, Res> {
     taken: Option<Taken<Generation<Req, Res>>>,
 }
 
+impl<Req, Res> InFlight<Req, Res> {
+    /// Counts a call. What it looks at afterwards is not older than that.
+    #[inline]
+    pub(super) fn of(held: &Held<Req, Res>) -> Self {
+        Self { taken: Some(Taken::of(held)) }
+    }
+
+    pub(super) const fn none() -> Self {
+        Self { taken: None }
+    }
+
+    #[inline]
+    pub(super) fn generation(&self) -> Option<&Generation<Req, Res>> {
+        self.taken.as_ref().map(Taken::core)
+    }
+
+    /// What is held, which is held here no more.
+    #[inline]
+    pub(super) fn take(&mut self) -> Self {
+        Self { taken: self.taken.take() }
+    }
+}
+
 impl<Req: Request, Res: Response> Passage<Req, Res> {
     pub(super) fn new(epoch: u64, generation: Held<Req, Res>) -> Self {
         let service = generation.core().stack.as_ref().map(|made| made.service.clone());
         let service = service.map_err(Error::clone);
-        let (ready, waits) = (InFlight { taken: None }, WaitKey::default());
+        let (ready, waits) = (InFlight::none(), WaitKey::default());
         Self { epoch, generation, service, ready, waits }
     }
 
@@ -64,11 +87,11 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
         self.generation.core().waiting.leave(&mut self.waits);
         is_ready?;
         if self.ready.taken.is_none() {
-            self.ready.taken = Some(Taken::of(&self.generation));
+            self.ready = InFlight::of(&self.generation);
             // Looked at after it was counted: what replaces it does so in the other order, so one of the two sees
             // the other.
             if self.generation.core().is_replaced() {
-                self.ready = InFlight { taken: None };
+                self.ready = InFlight::none();
                 return Poll::Ready(Ok(false));
             }
         }
@@ -85,7 +108,7 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
 
     #[inline]
     pub(super) fn call(&mut self, call: Call<Req>) -> UpstreamFuture<Req, Res> {
-        let held = InFlight { taken: self.ready.taken.take() };
+        let held = self.ready.take();
         match &mut self.service {
             Ok(service) => ResponseFuture::holding(held, service.call(call)),
             Err(error) => refused(error.clone()),
@@ -96,7 +119,7 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
 /// A call that goes through no generation.
 #[cold]
 pub(super) fn refused<Req: Request, Res: Response>(error: Error) -> UpstreamFuture<Req, Res> {
-    ResponseFuture::refused_with(InFlight { taken: None }, error)
+    ResponseFuture::refused_with(InFlight::none(), error)
 }
 
 impl<Req, Res> Hold<Reply<Res>, Error> for InFlight<Req, Res> {
@@ -132,7 +155,7 @@ impl<Req: Request, Res: Response> Clone for Passage<Req, Res> {
             epoch: self.epoch,
             generation: self.generation.clone(),
             service: self.service.clone(),
-            ready: InFlight { taken: None },
+            ready: InFlight::none(),
             waits: WaitKey::default(),
         }
     }

@@ -10,9 +10,9 @@ use super::{
     factory::Factory,
     generation::{refusal, shut_down},
     group::Group,
+    passage::InFlight,
     places::NOWHERE,
     program::Program,
-    slot::Found,
     upstream::Upstream,
 };
 use crate::{
@@ -151,9 +151,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         CallFuture::new(self.find(name), call)
     }
 
-    /// The place of that name, for one call.
+    /// Begins a call of that name.
     #[inline]
-    pub(super) fn find(&self, name: &str) -> Result<Found<Req, Res>, Error> {
+    pub(super) fn find(&self, name: &str) -> Result<InFlight<Req, Res>, Error> {
         self.program.names.find(name).ok_or_else(|| self.unknown(name))
     }
 

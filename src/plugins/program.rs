@@ -178,7 +178,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let due = mem::take(&mut *lock(&self.due));
         if !due.is_empty() {
             self.leaving.extend(due.iter().filter_map(|(slot, next)| slot.comes(next)));
-            self.names.tell();
+            self.names.publish(vec![], &[]);
         }
         due
     }
@@ -274,7 +274,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     fn close(&self) {
         let shut_down = |slot: &Arc<Slot<Req, Res>>| slot.put(slot.current().core().shut_down());
         self.leaving.extend(self.names.all().iter().map(shut_down));
-        self.names.tell();
+        self.names.publish(vec![], &[]);
     }
 
     /// How many calls are in flight at generations that were replaced.

@@ -1,7 +1,7 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -11,20 +11,16 @@ use arc_swap::ArcSwap;
 
 use super::{
     body::{Request, Response},
-    generation::{Generation, Held, replace},
-    idle::Idle,
-    passage::Passage,
+    generation::{Generation, Held, Stands, replace},
+    passage::{InFlight, Passage},
 };
 use crate::{
     error::Error,
-    sync::{Lease, Leases, lock},
+    sync::{Leases, lock},
 };
 
 /// The place of a plugin, as each handle to it holds it.
 pub(super) type Place<Req, Res> = Leases<Slot<Req, Res>, ()>;
-
-/// The place of a plugin, for one call.
-pub(super) type Found<Req, Res> = Arc<Lease<Slot<Req, Res>, ()>>;
 
 /// The place of a plugin, whichever generation stands there. Handles keep it, so they stay valid.
 pub(super) struct Slot<Req, Res> {
@@ -34,18 +30,22 @@ pub(super) struct Slot<Req, Res> {
     current: ArcSwap<Held<Req, Res>>,
     /// What is to stand here next, once it has found its endpoints.
     coming: Mutex<Option<Held<Req, Res>>>,
-    /// For calls by name.
-    idle: Idle<Passage<Req, Res>>,
+    this: Weak<Self>,
+}
+
+impl<Req: Request, Res: Response> Slot<Req, Res> {
+    pub(super) fn new(name: &Arc<str>) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| {
+            let gone = Generation::gone(name);
+            gone.core().stands_at(this.clone());
+            let (epoch, current) = (AtomicU64::new(0), ArcSwap::from_pointee(gone));
+            let (name, coming, this) = (name.clone(), Mutex::default(), this.clone());
+            Self { name, epoch, current, coming, this }
+        })
+    }
 }
 
 impl<Req, Res> Slot<Req, Res> {
-    pub(super) fn new(name: &Arc<str>) -> Arc<Self> {
-        let current = ArcSwap::from_pointee(Generation::gone(name));
-        let epoch = AtomicU64::new(0);
-        let (coming, idle) = (Mutex::default(), Idle::new());
-        Arc::new(Self { name: name.clone(), epoch, current, coming, idle })
-    }
-
     #[inline]
     fn epoch(&self) -> u64 {
         // Acquire: the generation of this number is there.
@@ -54,6 +54,15 @@ impl<Req, Res> Slot<Req, Res> {
 
     pub(super) fn current(&self) -> Held<Req, Res> {
         Held::clone(&self.current.load())
+    }
+
+    pub(super) fn is_current(&self, held: &Held<Req, Res>) -> bool {
+        Arc::ptr_eq(held.core(), self.current.load().core())
+    }
+
+    /// Begins a call of what stands here.
+    pub(super) fn take(&self) -> InFlight<Req, Res> {
+        InFlight::of(&self.current.load())
     }
 
     /// What stands here, or is to.
@@ -71,7 +80,9 @@ impl<Req, Res> Slot<Req, Res> {
         let before = mem::replace(&mut *lock(&self.coming), next);
         before.iter().for_each(replace);
     }
+}
 
+impl<Req: Request, Res: Response> Slot<Req, Res> {
     /// Puts what was expected into its place, if it still is, and returns what stood there.
     pub(super) fn comes(&self, next: &Held<Req, Res>) -> Option<Held<Req, Res>> {
         let is_next = |held: &mut Held<Req, Res>| Arc::ptr_eq(held.core(), next.core());
@@ -79,7 +90,7 @@ impl<Req, Res> Slot<Req, Res> {
         let next = coming.take_if(is_next)?;
         let before = self.swap(next);
         drop(coming);
-        self.end(&before);
+        replace(&before);
         Some(before)
     }
 
@@ -89,25 +100,19 @@ impl<Req, Res> Slot<Req, Res> {
         let (expected, before) = (coming.take(), self.swap(next));
         drop(coming);
         expected.iter().for_each(replace);
-        self.end(&before);
+        replace(&before);
         before
     }
 
     /// Under the lock of what is to come, so that of two the later one stays.
     fn swap(&self, next: Held<Req, Res>) -> Held<Req, Res> {
+        next.core().stands_at(self.this.clone());
         let before = self.current.swap(Arc::new(next));
         // Release: see `epoch`.
         self.epoch.fetch_add(1, Ordering::Release);
         Held::clone(&before)
     }
 
-    fn end(&self, before: &Held<Req, Res>) {
-        self.idle.clear();
-        replace(before);
-    }
-}
-
-impl<Req: Request, Res: Response> Slot<Req, Res> {
     /// The way through the generation that stands here now.
     pub(super) fn passage(&self) -> Passage<Req, Res> {
         // First the number: at worst the next look finds another one.
@@ -137,19 +142,11 @@ impl<Req: Request, Res: Response> Slot<Req, Res> {
     fn lead(&self, passage: &mut Passage<Req, Res>) {
         *passage = self.passage();
     }
+}
 
-    /// A passage for one call, to be [given back](Self::give_back).
-    #[inline]
-    pub(super) fn borrow(&self) -> Box<Passage<Req, Res>> {
-        self.idle.take().unwrap_or_else(|| Box::new(self.passage()))
-    }
-
-    /// Takes back a passage that has made its call.
-    #[inline]
-    pub(super) fn give_back(&self, passage: Box<Passage<Req, Res>>) {
-        // One of a generation that has gone would keep it.
-        let epoch = passage.epoch;
-        self.idle.put(passage, || epoch == self.epoch());
+impl<Req: Request, Res: Response> Stands<Req, Res> for Slot<Req, Res> {
+    fn current(&self) -> Held<Req, Res> {
+        self.current()
     }
 }
 
@@ -208,22 +205,5 @@ mod tests {
         assert!(!second.core().is_retired());
         assert_eq!(passage.call(Call::new(2)).await.unwrap().into_body(), 2);
         assert!(second.core().is_retired());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_way_that_comes_back_after_its_plugin_was_replaced_is_not_kept() {
-        let slot = Slot::new(&"tax".into());
-        slot.put(generation());
-        let passage = slot.borrow();
-        slot.give_back(passage);
-        assert!(slot.idle.take().is_some(), "as long as it stands there");
-        let passage = slot.borrow();
-        slot.give_back(passage);
-        slot.put(generation());
-        assert!(slot.idle.take().is_none(), "without another call");
-        let passage = slot.borrow();
-        slot.put(generation());
-        slot.give_back(passage);
-        assert!(slot.idle.take().is_none());
     }
 }

@@ -209,6 +209,48 @@ async fn a_handle_that_waits_goes_on_at_what_takes_the_place_of_its_plugin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_by_name_goes_to_what_stands_there_when_it_is_polled_first() {
+    let world = World::default();
+    let plugins = world.plugins();
+    let at = |endpoint| Config::default().with_plugin(tax(json!({ "endpoint": endpoint })));
+    plugins.apply(at("a")).unwrap();
+    let by_name = || plugins.call("tax", Call::new(1));
+    let (replaced, removed) = (by_name(), by_name());
+    assert_eq!(plugins.in_flight("tax"), Some(2));
+    plugins.apply(at("b")).unwrap();
+    plugins.apply(at("c")).unwrap();
+    assert_eq!((plugins.in_flight("tax"), plugins.draining()), (Some(0), 2));
+    assert_eq!(replaced.await.unwrap().into_body(), "c 1");
+    assert_eq!(plugins.draining(), 1);
+    plugins.apply(Config::default()).unwrap();
+    assert_eq!(removed.await.unwrap_err().code(), Code::PLUGIN_1201);
+    plugins.apply(at("d")).unwrap();
+    let closed = by_name();
+    plugins.shutdown();
+    assert_eq!(closed.await.unwrap_err().code(), Code::REGISTRY_1901);
+    assert_eq!(plugins.draining(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_by_name_outlives_the_plugins() {
+    let world = World::default();
+    let plugins = world.tax(json!({}));
+    let (first, second) = (plugins.call("tax", Call::new(1)), plugins.call("tax", Call::new(2)));
+    drop(plugins);
+    // Cold: it waits for the set.
+    assert_eq!(first.await.unwrap().into_body(), "a 1");
+    assert_eq!(second.await.unwrap().into_body(), "a 2");
+    // What was replaced goes on at what stood there last, if that is still known.
+    let plugins = world.tax(json!({}));
+    let (call, handle) = (plugins.call("tax", Call::new(3)), plugins.get("tax"));
+    plugins.unregister("tax").unwrap();
+    let lost = plugins.call("tax", Call::new(4)).await.unwrap_err();
+    drop((plugins, handle));
+    let error = call.await.unwrap_err();
+    assert_eq!((error.code(), lost.code()), (Code::PLUGIN_1201, Code::PLUGIN_1201));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handle_that_is_ready_holds_its_plugin_until_it_calls_or_drops() {
     let world = World::default();
     let plugins = world.tax(json!({}));
