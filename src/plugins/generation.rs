@@ -171,6 +171,11 @@ impl<Req, Res> Generation<Req, Res> {
         self.is_replaced.load(Ordering::Acquire)
     }
 
+    pub(super) fn set_replaced(&self) {
+        // SeqCst: a call that misses it is seen by the count that follows, and a handle that misses it is woken.
+        self.is_replaced.store(true, Ordering::SeqCst);
+    }
+
     /// Whether it has ended.
     pub(super) fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::Acquire)
@@ -179,8 +184,7 @@ impl<Req, Res> Generation<Req, Res> {
 
 /// Another generation has taken its place: it ends with its last call.
 pub(super) fn replace<Req, Res>(held: &Held<Req, Res>) {
-    // SeqCst: a call that misses it is seen by the count that follows, and a handle that misses it is woken.
-    held.core().is_replaced.store(true, Ordering::SeqCst);
+    held.core().set_replaced();
     held.core().waiting.wake_all();
     retire_if_done(held);
 }

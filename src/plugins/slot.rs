@@ -52,7 +52,9 @@ impl<Req, Res> Slot<Req, Res> {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// Under the lock of what is to come: once another one is seen here, calls go there.
     pub(super) fn current(&self) -> Held<Req, Res> {
+        let _coming = lock(&self.coming);
         Held::clone(&self.current.load())
     }
 
@@ -67,7 +69,8 @@ impl<Req, Res> Slot<Req, Res> {
 
     /// What stands here, or is to.
     pub(super) fn latest(&self) -> Held<Req, Res> {
-        lock(&self.coming).clone().unwrap_or_else(|| self.current())
+        let coming = lock(&self.coming).clone();
+        coming.unwrap_or_else(|| self.current())
     }
 
     /// Which plugin answers for what stands here after a failure.
@@ -110,6 +113,7 @@ impl<Req: Request, Res: Response> Slot<Req, Res> {
         let before = self.current.swap(Arc::new(next));
         // Release: see `epoch`.
         self.epoch.fetch_add(1, Ordering::Release);
+        before.core().set_replaced();
         Held::clone(&before)
     }
 
