@@ -97,8 +97,11 @@ impl Follower {
             let (Some(heard), now) = (self.heard.upgrade(), time::now()) else { return };
             let has_left = match event {
                 None => {
-                    let over = bare.take_due(now).into_iter();
-                    over.fold(false, |has_left, found| self.takes(&found, &heard) || has_left)
+                    let mut has_left = false;
+                    for found in bare.take_due(now) {
+                        has_left |= self.takes(&found, &heard);
+                    }
+                    has_left
                 }
                 Some(Err(_)) => return,
                 Some(Ok(ServiceEvent::ServiceResolved(found))) => {
