@@ -273,3 +273,7 @@ fn data(key: &str, text: Option<&str>) -> Result<Option<Zeroizing<Vec<u8>>>, Err
 #[cfg(test)]
 #[path = "kubeconfig_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "kubeconfig_forms_tests.rs"]
+mod forms_tests;
