@@ -283,6 +283,34 @@ async fn a_token_that_may_not_write_is_tried_again_after_half_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_announced_with_a_replaced_token_is_announced_again() {
+    // An agent goes on telling the servers of a service with the token that it was announced with.
+    let file = std::env::temp_dir().join(format!("consul-token-{}", std::process::id()));
+    for (kind, soon) in [(ConsulCheckKind::Ttl, secs(11)), (ConsulCheckKind::Tcp, secs(31))] {
+        let double = Double::start().await;
+        double.asks_for_tokens(&[("first", May::All), ("second", May::All)]);
+        std::fs::write(&file, "first\n").unwrap();
+        let consul = Consul::new(config(&double).with_token_file(&file)).unwrap();
+        let registry = Registry::new(consul.registrar(ConsulCheck::default().with_kind(kind)));
+        let one = announce(&registry, tax("tax-1")).await;
+        std::fs::write(&file, "second\n").unwrap();
+        let two = announce(&registry, tax("tax-2")).await;
+        let tokens = || {
+            let asked = double.asked_of(REGISTER).into_iter();
+            asked.map(|asked| asked.token.unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(tokens(), ["first", "second"]);
+        tokio::time::sleep(soon).await;
+        assert!(one.is_registered() && two.is_registered());
+        assert_eq!(tokens(), ["first", "second", "second", "second"]);
+        tokio::time::sleep(secs(300)).await;
+        assert_eq!(tokens().len(), 4, "once is enough");
+        assert_eq!(double.catalog(|catalog| catalog.instances.len()), 2);
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_without_a_leader_takes_registrations_all_the_same() {
     let double = Double::start().await;
     double.loses_leader();

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::{FutureExt, StreamExt};
 use hickory_resolver::proto::{
     op::ResponseCode,
-    rr::RecordType::{A, AAAA, SRV},
+    rr::RecordType::{A, AAAA, CNAME, SRV},
 };
 use server::{NEGATIVE_TTL, Server, Zone};
 use support::{ms, secs, settle};
@@ -134,6 +134,38 @@ async fn srv_records_tell_ports_priorities_and_weights() {
     let start = Instant::now();
     assert!(next(&mut sets).await.is_empty());
     assert!(start.elapsed() <= ms(33_100), "without grace");
+}
+
+#[tokio::test(start_paused = true)]
+async fn srv_records_behind_aliases_are_found_in_one_answer_and_in_several() {
+    let (service, next, last) =
+        ("_http._tcp.tax.internal", "_http._tcp.next.internal", "_http._tcp.last.internal");
+    let records = || [("SRV", 90, "0 1 8080 a.internal"), ("SRV", 90, "0 1 8081 b.internal")];
+    let aliases = |of: &[(&'static str, u32, &'static str)], with: bool| {
+        let records = records().into_iter().filter(|_| with);
+        Zone::Has(of.iter().copied().chain(records).collect())
+    };
+    // As of a server that looks on by itself, and of one that tells its own alone.
+    for is_whole in [true, false] {
+        let server = Server::start().await;
+        let (first, second) = (("CNAME", 20, next), ("CNAME", 60, last));
+        let all = if is_whole { vec![first, second] } else { vec![first] };
+        server.set(service, SRV, aliases(&all, is_whole));
+        server.set(service, CNAME, aliases(&[first], false));
+        server.set(next, SRV, aliases(&[second], is_whole));
+        server.set(next, CNAME, aliases(&[second], false));
+        server.set(last, SRV, aliases(&[], true));
+        server.has("a.internal", A, 90, &["10.0.0.1"]);
+        server.has("b.internal", A, 90, &["10.0.0.2"]);
+        let config = DnsConfig::default().with_family(IpFamily::V4);
+        let endpoints = Dns::new([server.address], config).service(service).unwrap();
+        let mut sets = endpoints.discover();
+        expect(&mut sets, &["10.0.0.1:8080", "10.0.0.2:8081"]).await;
+        // The alias is the first to end.
+        server.has(service, SRV, 90, &["0 0 0 ."]);
+        let waited = expect(&mut sets, &[]).await;
+        assert!((secs(20)..=ms(22_100)).contains(&waited), "{is_whole}: {waited:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -270,6 +270,29 @@ async fn of_an_address_with_its_ports_in_two_slices_the_wanted_port_counts() {
     }
 }
 
+// kubernetes/ingress-nginx#9141, zalando/skipper#3151: of a port by its name, which not all the pods have that are selected.
+#[tokio::test(start_paused = true)]
+async fn a_pod_without_the_port_of_its_service_gets_no_calls_though_a_number_is_wanted() {
+    for ports in [json!([]), json!(null), json!([{"name": "", "port": null}])] {
+        let double = Double::start().await;
+        double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready)]);
+        let mut other = slice("web", "web-2", 9001, vec![pod("other", "10.0.0.9", Pod::Ready)]);
+        other["ports"] = ports;
+        put(&double, other);
+        let query = KubernetesQuery::default().with_port("9001");
+        let watched = kubernetes(&double).service_with("web", query).unwrap();
+        let mut sets = watched.discover();
+        expect(&mut sets, &["a", "b"]).await;
+        tokio::time::sleep(secs(30)).await;
+        // Nor while there is none that has it.
+        for left in [&["b"][..], &[]] {
+            let pods: Vec<_> = left.iter().map(|name| (*name, Pod::Ready)).collect();
+            double.web("web-1", &pods);
+            expect(&mut sets, left).await;
+        }
+    }
+}
+
 // kubernetes/kubernetes#55158, #67622
 #[tokio::test(start_paused = true)]
 async fn a_headless_service_without_ports_needs_a_number_and_says_so() {

@@ -121,6 +121,7 @@ fn a_token_is_not_sent_where_it_can_be_read() {
     for good in [
         with_token("http://127.0.0.1:8001"),
         with_token("10.0.0.1:6443"),
+        with_token("HTTPS://10.0.0.1:6443"),
         with_token("http://10.0.0.1:8080").with_allow_plaintext(true),
         KubernetesConfig::default().with_address("http://10.0.0.1:8080"),
     ] {

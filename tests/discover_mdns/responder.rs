@@ -185,6 +185,13 @@ impl Responder {
         }
     }
 
+    /// Tells some records of an instance, as if the others were lost, and answers nothing of it.
+    pub async fn tells_of(&self, service: &Service, of: &[RecordType]) {
+        let records = service.records(service.ttl).into_iter();
+        let records = records.filter(|record| of.contains(&record.record_type()));
+        self.send(&message(records.collect())).await;
+    }
+
     /// It is there from now on, and says so.
     pub async fn announce(&self, service: Service) {
         let key = (service.kind, service.label.clone());

@@ -99,7 +99,7 @@ impl Agent {
     }
 
     /// As it is now: a file is read each time.
-    async fn token(&self) -> Result<Option<HeaderValue>, Error> {
+    pub(super) async fn token(&self) -> Result<Option<HeaderValue>, Error> {
         let token = match self.token_file.clone() {
             None => self.token.clone(),
             Some(path) => {

@@ -11,8 +11,9 @@ impl ConsulConfig {
     /// counts as not set.
     ///
     /// # Errors
-    /// [`Kind::InvalidConfig`] if `CONSUL_HTTP_SSL` is no boolean, and for `CONSUL_HTTP_AUTH` and
-    /// `CONSUL_HTTP_SSL_VERIFY=false`, which this client does not do.
+    /// [`Kind::InvalidConfig`] if `CONSUL_HTTP_SSL` is no boolean, and for `CONSUL_HTTP_AUTH`,
+    /// `CONSUL_HTTP_SSL_VERIFY=false` and, over TLS, `CONSUL_TLS_SERVER_NAME` and a `CONSUL_CAPATH` without
+    /// `CONSUL_CACERT`, which this client does not do.
     ///
     /// ```
     /// use tower_upstream::discover::ConsulConfig;
@@ -42,7 +43,7 @@ impl ConsulConfig {
         }
         let default = Self::default();
         let path = |name: &str| get(name).map(Into::into);
-        Ok(Self {
+        let config = Self {
             address: get("CONSUL_HTTP_ADDR").unwrap_or(default.address),
             token: get("CONSUL_HTTP_TOKEN").map(Into::into).unwrap_or(default.token),
             token_file: path("CONSUL_HTTP_TOKEN_FILE"),
@@ -53,7 +54,18 @@ impl ConsulConfig {
             namespace: get("CONSUL_NAMESPACE"),
             partition: get("CONSUL_PARTITION"),
             ..default
-        })
+        };
+        let has_folder = config.tls_ca_file.is_none() && get("CONSUL_CAPATH").is_some();
+        let unknown = match config.uses_tls() {
+            true if has_folder => {
+                "`CONSUL_CAPATH` is set, but authorities are read of one file, `CONSUL_CACERT`"
+            }
+            true if get("CONSUL_TLS_SERVER_NAME").is_some() => {
+                "`CONSUL_TLS_SERVER_NAME` is set, but the certificate must be of the host in `CONSUL_HTTP_ADDR`"
+            }
+            _ => return Ok(config),
+        };
+        Err(mistake(unknown.to_owned()))
     }
 }
 
@@ -108,6 +120,19 @@ mod tests {
         ] {
             let error = of(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains("s3cret"), "{error}");
+        }
+        let address = |scheme: &str| format!("{scheme}://10.0.0.1:8501");
+        for (name, told) in
+            [("CONSUL_CAPATH", "CONSUL_CACERT"), ("CONSUL_TLS_SERVER_NAME", "CONSUL_HTTP_ADDR")]
+        {
+            let with = |scheme: &str, other: (&str, &str)| {
+                of(&[("CONSUL_HTTP_ADDR", &address(scheme)), (name, "x"), other])
+            };
+            let error = with("https", ("", "")).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(told), "{error}");
+            assert!(with("http", ("", "")).is_ok(), "without TLS it means nothing");
+            let has_file = with("https", ("CONSUL_CACERT", "/ca.pem")).is_ok();
+            assert_eq!(has_file, name == "CONSUL_CAPATH", "a file comes before a folder");
         }
     }
 }

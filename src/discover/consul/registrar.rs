@@ -1,7 +1,7 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
@@ -38,7 +38,8 @@ const PARALLEL: usize = 32;
 /// | status | that of the check, if it is a TTL: one of an unknown status passes |
 /// | draining | maintenance, so that it gets no new calls |
 ///
-/// What the agent has forgotten is announced again.
+/// What the agent has forgotten is announced again. So is what was announced with a token that is replaced in its
+/// [file](super::ConsulConfig::token_file): the agent tells the servers of it with the token that it came with.
 ///
 /// # Bounds
 /// Those of Consul: 64 pairs of metadata, keys of 128 and values of 512 bytes, a weight from 1 to 65,535. The
@@ -78,6 +79,8 @@ pub struct ConsulSession {
 #[derive(Debug)]
 struct Written {
     body: Value,
+    /// The agent keeps it, and needs it for as long as it has the instance.
+    token: Option<HeaderValue>,
     /// Unknown at first: another process may have left it so.
     in_maintenance: Option<bool>,
 }
@@ -154,6 +157,8 @@ impl Registrar for ConsulRegistrar {
     async fn put(&self, session: &mut ConsulSession, instance: &Instance) -> Result<(), BoxError> {
         let id = instance.id();
         let body = registration(instance, &self.check, &self.scope)?;
+        // Asked first: if it is replaced now, it is too old here, and the instance is announced once too often.
+        let token = self.agent.token().await?;
         if session.written.get(id).is_none_or(|written| written.body != body) {
             // What it is known to have is unknown until this has succeeded.
             session.written.remove(id);
@@ -161,7 +166,7 @@ impl Registrar for ConsulRegistrar {
             // So that a check of another kind does not stay.
             target.pair("replace-existing-checks", "true");
             self.put_json(target, &body).await?;
-            session.written.insert(id.to_owned(), Written { body, in_maintenance: None });
+            session.written.insert(id.to_owned(), Written { body, token, in_maintenance: None });
         }
         let is_draining = instance.endpoint().is_draining();
         let is_so = session.written.get(id).and_then(|written| written.in_maintenance);
@@ -184,6 +189,10 @@ impl Registrar for ConsulRegistrar {
         session: &mut ConsulSession,
         instances: &[Instance],
     ) -> Result<Kept, BoxError> {
+        let token = self.agent.token().await?;
+        if session.written.values().any(|written| written.token != token) {
+            return Ok(Kept::Lost);
+        }
         if self.check.kind == ConsulCheckKind::Ttl {
             let tell = |of: Instance| async move { self.tell(&of).await };
             let slow = || self.agent.failed(Kind::Timeout, "is slow");

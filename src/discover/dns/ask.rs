@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use hickory_resolver::{
     ResolveError, TokioResolver,
+    lookup::Lookup,
     proto::{
         ProtoErrorKind,
         op::ResponseCode,
-        rr::{Name, RData, RecordType},
+        rr::{Name, RData, RecordType, rdata::SRV},
     },
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Answer<T> {
 
 /// For how long it holds that there is nothing, if nothing says that.
 const NEGATIVE_TTL: Duration = Duration::from_secs(5);
+/// Most aliases on the way to SRV records.
+const MAX_ALIASES: usize = 8;
 
 /// Asks for the records of a type. That a name does not exist, or has no such records, is an answer.
 pub(super) async fn ask<T>(
@@ -28,7 +31,36 @@ pub(super) async fn ask<T>(
     of: RecordType,
     read: impl Fn(&RData) -> Option<T>,
 ) -> Result<Answer<T>, ResolveError> {
-    match resolver.lookup(name.clone(), of).await {
+    read_all(resolver.lookup(name.clone(), of).await, read)
+}
+
+/// The same, for SRV records. Behind an alias that comes with them, the resolver takes their target for the next alias, and
+/// does not find them: so each is looked up by itself then.
+pub(super) async fn ask_service(
+    resolver: &TokioResolver,
+    name: &Name,
+) -> Result<Answer<SRV>, ResolveError> {
+    let service = |data: &RData| if let RData::SRV(of) = data { Some(of.clone()) } else { None };
+    let alias = |data: &RData| data.as_cname().map(|of| of.0.clone());
+    let (mut name, mut ttl) = (name.clone(), Duration::MAX);
+    for _ in 0..MAX_ALIASES {
+        let found = resolver.lookup(name.clone(), RecordType::SRV).await;
+        if !found.as_ref().is_err_and(|error| is_of_another(error, &name)) {
+            let Answer { records, ttl: own } = read_all(found, service)?;
+            return Ok(Answer { records, ttl: ttl.min(own) });
+        }
+        let aliases = ask(resolver, &name, RecordType::CNAME, alias).await?;
+        let Some(next) = aliases.records.into_iter().next() else { break };
+        (name, ttl) = (next, ttl.min(aliases.ttl));
+    }
+    Ok(Answer { records: Vec::new(), ttl: ttl.min(NEGATIVE_TTL) })
+}
+
+fn read_all<T>(
+    found: Result<Lookup, ResolveError>,
+    read: impl Fn(&RData) -> Option<T>,
+) -> Result<Answer<T>, ResolveError> {
+    match found {
         Ok(lookup) => {
             let records = lookup.record_iter().filter_map(|record| read(record.data())).collect();
             // With those of the aliases on the way.
@@ -40,6 +72,12 @@ pub(super) async fn ask<T>(
             None => Err(error),
         },
     }
+}
+
+/// Whether what has no records is not what was asked for, but what the resolver looked for next.
+fn is_of_another(error: &ResolveError, name: &Name) -> bool {
+    let kind = error.proto().map(|error| error.kind());
+    matches!(kind, Some(ProtoErrorKind::NoRecordsFound { query, .. }) if query.name() != name)
 }
 
 fn seconds(ttl: Option<u32>) -> Duration {

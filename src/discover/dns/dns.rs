@@ -3,7 +3,6 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use hickory_resolver::{
     config::{NameServerConfig, ResolverConfig, ResolverOpts},
     proto::xfer::Protocol,
-    system_conf::read_system_conf,
 };
 
 use super::{
@@ -11,6 +10,7 @@ use super::{
     config::DnsConfig,
     name::ServiceName,
     source::{DnsService, Servers, Settings},
+    system,
 };
 use crate::error::{Error, Kind};
 
@@ -99,7 +99,7 @@ impl Dns {
     }
 
     /// Creates a resolver that asks the name servers of the operating system, such as those of
-    /// `/etc/resolv.conf`, with default settings.
+    /// `/etc/resolv.conf`, with default settings. Options and lines that are not known there are ignored.
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`] if the configuration of the system cannot be read.
@@ -113,12 +113,12 @@ impl Dns {
     /// # Errors
     /// [`Kind::InvalidConfig`] if the configuration of the system cannot be read.
     pub fn system_with_config(config: DnsConfig) -> Result<Self, Error> {
-        let system = read_system_conf().map_err(|error| {
+        let known = system::read().map_err(|error| {
             let failed = Error::not_sent(Kind::InvalidConfig);
             failed.message("the name servers of the system are not known").caused_by(error)
         })?;
-        let read = || read_system_conf().ok().filter(|(of, _)| !of.name_servers().is_empty());
-        Ok(Self::with(Servers { known: system, read: Some(read) }, config))
+        let read = || system::read().ok().filter(|(of, _)| !of.name_servers().is_empty());
+        Ok(Self::with(Servers { known, read: Some(read) }, config))
     }
 
     fn with(servers: Servers, config: DnsConfig) -> Self {

@@ -7,6 +7,7 @@ mod name;
 mod records;
 mod search;
 mod source;
+mod system;
 
 pub use self::{
     config::{DnsConfig, IpFamily},

@@ -13,7 +13,9 @@ pub(super) fn names(resolver: &TokioResolver, host: &str) -> Result<Vec<Name>, B
         return Ok(vec![own]);
     }
     let (config, options) = (resolver.config(), resolver.options());
-    let domains = config.domain().into_iter().chain(config.search());
+    // On Unix the domain of the host counts only where no other is named, and of what a file names the last line.
+    let has_others = cfg!(unix) && !config.search().is_empty();
+    let domains = config.domain().filter(|_| !has_others).into_iter().chain(config.search());
     // What would be too long is no name.
     let within = domains.filter_map(|domain| own.clone().append_domain(domain).ok());
     let mut names: Vec<Name> = within.collect();
@@ -65,6 +67,36 @@ impl<'a, T> Heard<'a, T> {
         match self.failed {
             Some(error) => Err(error),
             None => self.none.ok_or_else(|| "there is no name to ask for".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::{
+        config::{ResolverConfig, ResolverOpts},
+        name_server::TokioConnectionProvider,
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_domain_of_the_host_is_looked_in_if_no_other_is_named() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        for (search, expected) in [
+            (&[][..], &["tax.host.example.", "tax."][..]),
+            #[cfg(unix)]
+            (&["a.example.", "b.example."], &["tax.a.example.", "tax.b.example.", "tax."]),
+            #[cfg(unix)]
+            (&["."], &["tax."]),
+        ] {
+            let search = search.iter().map(|of| name(of)).collect();
+            let config = ResolverConfig::from_parts(Some(name("host.example.")), search, vec![]);
+            let provider = TokioConnectionProvider::default();
+            let builder = TokioResolver::builder_with_config(config, provider);
+            let resolver = builder.with_options(ResolverOpts::default()).build();
+            let names = names(&resolver, "tax").unwrap();
+            assert_eq!(names, expected.iter().map(|of| name(of)).collect::<Vec<_>>());
         }
     }
 }

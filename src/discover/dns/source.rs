@@ -17,7 +17,7 @@ use super::{
         set::EndpointSet,
         watch::{Observation, Source},
     },
-    ask::{Answer, ask},
+    ask::{Answer, ask, ask_service},
     config::{DnsConfig, IpFamily},
     name::ServiceName,
     records::{Target, endpoints},
@@ -198,11 +198,7 @@ impl DnsService {
     ) -> Result<Found<Answer<SRV>>, BoxError> {
         let mut heard = Heard::new(last);
         for name in names(resolver, &self.name.host)? {
-            let answer = ask(resolver, &name, RecordType::SRV, |data| match data {
-                RData::SRV(srv) => Some(srv.clone()),
-                _ => None,
-            });
-            let answer = answer.await.map_err(BoxError::from);
+            let answer = ask_service(resolver, &name).await.map_err(BoxError::from);
             let has_some = |answer: &Answer<SRV>| !answer.records.is_empty();
             if let ControlFlow::Break(answer) = heard.take(&name, answer, has_some) {
                 return Ok((Some(name), answer?));

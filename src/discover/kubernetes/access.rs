@@ -56,7 +56,8 @@ impl Access {
         let server = address.clone();
         let text = if address.contains("://") { address } else { format!("https://{address}") };
         let address: Address = text.parse()?;
-        if !matches!(address.scheme(), Some("http" | "https" | "http+unix")) {
+        let scheme = address.scheme().map(str::to_ascii_lowercase);
+        if !matches!(scheme.as_deref(), Some("http" | "https" | "http+unix")) {
             return Err(mistake(format!("`{address}` is no URL of HTTP")));
         }
         let mut tls =

@@ -93,10 +93,13 @@ impl Book {
 
     /// The endpoints of all slices, each once: by its key, and by its address. The best of several counts.
     ///
-    /// Those that end are draining while others are ready, and used if none is.
+    /// Those that end are draining while others are ready, and used if none is. Those of slices without a port are of pods
+    /// that do not have the port of the Service, unless that has none.
     pub(super) fn set(&self, version: &str) -> Result<EndpointSet, Error> {
         let mut by_key = HashMap::<&str, &Candidate>::with_capacity(self.count);
-        for of in self.slices.values().flat_map(|slice| &slice.all) {
+        let has_port = self.slices.values().any(|slice| slice.tells_port);
+        let slices = self.slices.values().filter(|slice| !slice.is_of_any_port || !has_port);
+        for of in slices.flat_map(|slice| &slice.all) {
             let best = by_key.entry(of.endpoint.key()).or_insert(of);
             if rating(of) < rating(best) {
                 *best = of;

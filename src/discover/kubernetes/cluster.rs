@@ -27,7 +27,9 @@ fn find_at(account: &Path, variable: Variable<'_>) -> Result<Found, Error> {
                 .to_owned(),
         ));
     };
-    let port = variable("KUBERNETES_SERVICE_PORT_HTTPS").or(variable("KUBERNETES_SERVICE_PORT"));
+    // In this order, as for the clients of Kubernetes itself: what leads past the network of the cluster sets the host
+    // and the first of them alone.
+    let port = variable("KUBERNETES_SERVICE_PORT").or(variable("KUBERNETES_SERVICE_PORT_HTTPS"));
     let port = port.unwrap_or_else(|| "443".to_owned());
     let port = port
         .parse()
@@ -72,6 +74,19 @@ mod tests {
                 matches!(found.token, TokenSource::File(path, None) if path.ends_with("token"))
             );
             assert!(found.ca_file.unwrap().ends_with("ca.crt"));
+        }
+    }
+
+    #[test]
+    fn a_server_elsewhere_is_told_by_the_host_and_the_port() {
+        let host = ("KUBERNETES_SERVICE_HOST", "10.0.0.7");
+        let https = ("KUBERNETES_SERVICE_PORT_HTTPS", "443");
+        for (variables, expected) in [
+            (&[host, ("KUBERNETES_SERVICE_PORT", "6443"), https][..], "https://10.0.0.7:6443"),
+            (&[host, ("KUBERNETES_SERVICE_PORT_HTTPS", "8443")], "https://10.0.0.7:8443"),
+            (&[host], "https://10.0.0.7:443"),
+        ] {
+            assert_eq!(find(variables).unwrap().address, expected);
         }
     }
 

@@ -26,12 +26,8 @@ use crate::{
 /// Longest file that is read, and most files.
 const MAX_FILE: u64 = 1 << 20;
 const MAX_FILES: usize = 32;
-/// Most values in one.
-const MAX_NODES: usize = 50_000;
 /// The extension of a cluster that is for programs.
 const FOR_PROGRAMS: &str = "client.authentication.k8s.io/exec";
-/// Most values that come of aliases, which `kubectl` does not write.
-const MAX_REPLAYED: usize = 1_000;
 
 /// Where `kubectl` looks: the files of `KUBECONFIG`, or `~/.kube/config`.
 pub(super) fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<PathBuf>, Error> {
@@ -92,13 +88,17 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
         let text = format!("the kubeconfig `{}` has more than {MAX_FILE} bytes", path.display());
         return Err(Unread::Wrong(mistake(text)));
     }
-    let parsed = parse(&bytes).and_then(|file| repeated(&file).map_or(Ok(file), Err));
-    let mut file = parsed.map_err(|what| {
+    let parsed = KubeFile::parse(&bytes)
+        .and_then(|parts| parts.iter().find_map(repeated).map_or(Ok(parts), Err));
+    let parts = parsed.map_err(|what| {
         Unread::Wrong(mistake(format!(
             "the kubeconfig `{}` cannot be used: {what}",
             path.display()
         )))
     })?;
+    // As if each was a file of a list.
+    let mut file = KubeFile::default();
+    parts.into_iter().for_each(|part| merge(&mut file, part));
     // Files beside it, wherever this process goes.
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let beside = |of: &mut Option<PathBuf>| {
@@ -121,21 +121,6 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
         }
     }
     Ok(file)
-}
-
-/// Tells no value of the file, since each may be a secret.
-fn parse(bytes: &[u8]) -> Result<KubeFile, String> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: 64, flow_nesting_limit: 64, max_nodes: MAX_NODES },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
-        with_snippet: false,
-    };
-    serde_saphyr::from_slice_with_options::<KubeFile>(bytes, options).map_err(|error| {
-        match error.location() {
-            Some(at) => format!("line {}, column {} is not as expected", at.line(), at.column()),
-            None => "it is no YAML".to_owned(),
-        }
-    })
 }
 
 /// A name that two things of a kind have, as after an edit. `kubectl` refuses it, too: it would be chance which of two
@@ -288,3 +273,7 @@ fn data(key: &str, text: Option<&str>) -> Result<Option<Zeroizing<Vec<u8>>>, Err
 #[cfg(test)]
 #[path = "kubeconfig_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "kubeconfig_forms_tests.rs"]
+mod forms_tests;

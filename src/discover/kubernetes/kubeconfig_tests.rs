@@ -54,19 +54,19 @@ users:
 extensions: []
 "#;
 
-fn folder(name: &str) -> PathBuf {
+pub(super) fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("kubeconfig-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-fn of(name: &str, text: &str, config: &KubernetesConfig) -> Result<Found, String> {
+pub(super) fn of(name: &str, text: &str, config: &KubernetesConfig) -> Result<Found, String> {
     let path = folder(name).join("config");
     fs::write(&path, text).unwrap();
     read(&[path], config).map_err(|error| format!("{error:#}"))
 }
 
-fn context(name: &str) -> KubernetesConfig {
+pub(super) fn context(name: &str) -> KubernetesConfig {
     KubernetesConfig::default().with_context(name)
 }
 
@@ -248,37 +248,4 @@ fn files_are_beside_the_kubeconfig_wherever_this_process_goes() {
     let found = read(&[path], &KubernetesConfig::default()).unwrap();
     let ca = found.ca_file.unwrap();
     assert!(ca.is_absolute() && ca.ends_with("ca.pem"), "{}", ca.display());
-}
-
-#[test]
-fn a_file_may_be_written_in_any_way_that_kubectl_reads() {
-    let plain = r#"
-current-context: 42
-contexts: [{name: 42, context: {cluster: 1.5, user: true, namespace: 2026}}]
-clusters: [{name: 1.5, cluster: {server: 'https://a', disable-compression: true}}]
-users: [{name: true, user: {token: 123456}}]
-preferences: {colors: true}
-"#;
-    let json = "{\n\t\"current-context\": \"x\",\n\t\"contexts\": [\n\t\t{\"name\": \"x\", \"context\": \
-                {\"cluster\": \"c\", \"namespace\": \"2026\", \"user\": \"u\"}}\n\t],\n\t\"clusters\": [{\"name\": \"c\", \
-                \"cluster\": {\"server\": \"https:\\/\\/a\"}}],\n\t\"users\": [{\"name\": \"u\", \"user\": {\"token\": \"123456\"}}]\n}\n";
-    let shared = plain.replace("server: 'https://a'", "<<: &all {server: 'https://a'}");
-    for (what, text) in [
-        ("numbers", plain.to_owned()),
-        ("CRLF", plain.replace('\n', "\r\n")),
-        ("a mark of the order of bytes", format!("\u{feff}{plain}")),
-        ("a start and an end", format!("# Made by a tool\n---{plain}...\n")),
-        ("JSON", json.to_owned()),
-        ("JSON in one line", json.replace(['\n', '\t'], "")),
-        ("a merge", shared),
-    ] {
-        let found = of("ways", &text, &KubernetesConfig::default());
-        let found = found.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(
-            (&*found.address, found.namespace.as_deref()),
-            ("https://a", Some("2026")),
-            "{what}"
-        );
-        assert_eq!(found.token, TokenSource::Text("123456".into()), "{what}");
-    }
 }

@@ -17,6 +17,7 @@ mod kubeconfig;
 mod kubernetes;
 mod lines;
 mod mistake;
+mod null;
 mod object;
 #[cfg(unix)]
 mod output;

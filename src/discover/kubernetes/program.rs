@@ -5,7 +5,10 @@ use std::{fmt, path::PathBuf, process::Command};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::mistake::mistake;
+use super::{
+    mistake::mistake,
+    null::{listed, or_empty},
+};
 use crate::{
     auth::Secret,
     error::{Error, Quoted, cut},
@@ -21,8 +24,11 @@ const VERSIONS: [&str; 2] =
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Exec {
+    #[serde(deserialize_with = "or_empty")]
     pub(super) command: String,
+    #[serde(deserialize_with = "listed")]
     args: Option<Vec<Secret>>,
+    #[serde(deserialize_with = "listed")]
     env: Option<Vec<Variable>>,
     api_version: Option<String>,
     install_hint: Option<String>,
@@ -33,7 +39,9 @@ pub(super) struct Exec {
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 struct Variable {
+    #[serde(deserialize_with = "or_empty")]
     name: String,
+    #[serde(deserialize_with = "or_empty")]
     value: Secret,
 }
 

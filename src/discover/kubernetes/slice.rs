@@ -38,6 +38,10 @@ pub(super) struct Candidates {
     pub(super) problem: Option<String>,
     /// Whether its port is not there, so that these are those of before that are still in it.
     pub(super) is_without_port: bool,
+    /// Whether it has a port with a number.
+    pub(super) tells_port: bool,
+    /// Whether it has none, so that these have the one that is wanted.
+    pub(super) is_of_any_port: bool,
 }
 
 /// The endpoints of a slice that can be used, as `query` says; `before` are those that it had.
@@ -50,13 +54,14 @@ pub(super) fn candidates(
     if slice.problem.is_some() {
         return Candidates { all: before.to_vec(), problem: slice.problem, ..found };
     }
+    let ports = slice.ports.unwrap_or_default();
+    found.tells_port = ports.iter().any(|port| number(port).is_some());
     let endpoints = slice.endpoints.unwrap_or_default();
     let kind = slice.address_type.as_deref().unwrap_or("IPv4");
     let Some(rank) = rank(kind, query.family) else { return found };
     if endpoints.is_empty() {
         return found;
     }
-    let ports = slice.ports.unwrap_or_default();
     let (port, number) = match choose(&ports, query.port.as_deref()) {
         Ok(chosen) => chosen,
         Err(problem) => {
@@ -67,9 +72,10 @@ pub(super) fn candidates(
                 there.contains(of.key()) || there.contains(of.address().host())
             };
             let all = before.iter().filter(is_there).cloned().collect();
-            return Candidates { all, problem: Some(problem), is_without_port: true };
+            return Candidates { all, problem: Some(problem), is_without_port: true, ..found };
         }
     };
+    found.is_of_any_port = !found.tells_port;
     let of_slice = OfSlice {
         service: slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE)),
         namespace: slice.metadata.namespace.as_deref(),
@@ -132,20 +138,23 @@ fn rank(kind: &str, family: KubernetesFamily) -> Option<u8> {
 /// That of a slice of which no port is told.
 static ANY: Port = Port { name: None, port: None, protocol: None, app_protocol: None };
 
+// Without a number it is all ports, and without a protocol TCP.
+fn is_tcp(port: &Port) -> bool {
+    matches!(port.protocol.as_deref(), None | Some("TCP" | ""))
+}
+
+/// That of a port of TCP.
+fn number(port: &Port) -> Option<u16> {
+    u16::try_from(port.port?).ok().filter(|of| *of > 0 && is_tcp(port))
+}
+
 /// The port to call: the one that is wanted, else the only one, else `http`, else the first. Where none is told, as of a
 /// headless Service, or all are, which is one without a number, any number will do.
 pub(super) fn choose<'a>(
     ports: &'a [Port],
     wanted: Option<&str>,
 ) -> Result<(&'a Port, u16), String> {
-    // Without a number it is all ports, and without a protocol TCP.
-    let is_tcp = |port: &Port| matches!(port.protocol.as_deref(), None | Some("TCP" | ""));
-    let number = |port: &Port| u16::try_from(port.port?).ok().filter(|of| *of > 0);
-    let usable: Vec<_> = ports
-        .iter()
-        .filter(|port| is_tcp(port))
-        .filter_map(|port| Some((port, number(port)?)))
-        .collect();
+    let usable: Vec<_> = ports.iter().filter_map(|port| Some((port, number(port)?))).collect();
     let named = |name: &str| {
         usable.iter().find(|(port, _)| port.name.as_deref().unwrap_or_default() == name)
     };

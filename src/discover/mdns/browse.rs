@@ -3,8 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use mdns_sd::{Receiver, ResolvedService, ScopedIp, ServiceEvent};
+use tokio::time::timeout_at;
 
 use super::{
+    bare::Bare,
     board::Listing,
     daemon::{Daemon, Heard, failed},
     entry::endpoint,
@@ -86,43 +88,67 @@ struct Follower {
 
 impl Follower {
     async fn listen(mut self, events: Receiver<ServiceEvent>) {
-        while let Ok(event) = events.recv_async().await {
-            let Some(heard) = self.heard.upgrade() else { return };
-            let (of, now) = ((&self.kind, self.number), time::now());
-            let mut has_left = false;
-            match event {
-                ServiceEvent::ServiceResolved(found) => match self.read(&found) {
-                    Ok(endpoint) => {
-                        let full = &found.fullname;
-                        let has_room =
-                            heard.note(|board| board.found(of, full, endpoint, self.max, now));
-                        if !has_room && !self.has_ignored {
-                            let (kind, max) = (self.kind.short(), self.max);
-                            tracing::warn!(
-                                kind,
-                                max,
-                                "more instances than may be; they are ignored"
-                            );
-                        }
-                        self.has_ignored |= !has_room;
+        let mut bare = Bare::<Box<ResolvedService>>::new(self.max);
+        loop {
+            let event = match bare.due() {
+                Some(due) => timeout_at(due, events.recv_async()).await.ok(),
+                None => Some(events.recv_async().await),
+            };
+            let (Some(heard), now) = (self.heard.upgrade(), time::now()) else { return };
+            let has_left = match event {
+                None => {
+                    let mut has_left = false;
+                    for found in bare.take_due(now) {
+                        has_left |= self.takes(&found, &heard);
                     }
-                    Err(error) => {
-                        tracing::debug!(%error, "an instance cannot be used");
-                        has_left = heard.note(|board| board.gone(of, &found.fullname, now));
+                    has_left
+                }
+                Some(Err(_)) => return,
+                Some(Ok(ServiceEvent::ServiceResolved(found))) => {
+                    let full = found.fullname.clone();
+                    let is_bare = found.txt_properties.is_empty();
+                    let found = match is_bare {
+                        true => bare.hold(&full, found, now),
+                        false => Some(found),
+                    };
+                    if !is_bare {
+                        bare.forget(&full);
                     }
-                },
+                    found.is_some_and(|found| self.takes(&found, &heard))
+                }
                 // It may be there still, and could not be asked for before its records expired: all are.
-                ServiceEvent::ServiceRemoved(_, full) if !self.can_ask_for(&full) => {
+                Some(Ok(ServiceEvent::ServiceRemoved(_, full))) if !self.can_ask_for(&full) => {
                     return self.forget(&heard);
                 }
-                ServiceEvent::ServiceRemoved(_, full) => {
-                    has_left = heard.note(|board| board.gone(of, &full, now));
+                Some(Ok(ServiceEvent::ServiceRemoved(_, full))) => {
+                    bare.forget(&full);
+                    heard.note(|board| board.gone((&self.kind, self.number), &full, now))
                 }
-                _ => {}
-            }
+                Some(Ok(_)) => false,
+            };
             // There is room again for one that was ignored, which is told only to those that begin to search.
             if has_left && self.has_ignored {
                 return;
+            }
+        }
+    }
+
+    /// Takes over what was found. Tells whether it takes an instance away, which cannot be used any more.
+    fn takes(&mut self, found: &ResolvedService, heard: &Heard) -> bool {
+        let (of, full, now) = ((&self.kind, self.number), &found.fullname, time::now());
+        match self.read(found) {
+            Ok(endpoint) => {
+                let has_room = heard.note(|board| board.found(of, full, endpoint, self.max, now));
+                if !has_room && !self.has_ignored {
+                    let (kind, max) = (self.kind.short(), self.max);
+                    tracing::warn!(kind, max, "more instances than may be; they are ignored");
+                }
+                self.has_ignored |= !has_room;
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%error, "an instance cannot be used");
+                heard.note(|board| board.gone(of, full, now))
             }
         }
     }

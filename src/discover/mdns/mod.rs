@@ -1,5 +1,6 @@
 //! Endpoints in the local network, by multicast DNS.
 
+mod bare;
 mod board;
 mod browse;
 mod check;
