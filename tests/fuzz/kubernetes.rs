@@ -168,7 +168,9 @@ fn has_in_a_name(bytes: &[u8]) -> bool {
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
     };
-    serde_saphyr::from_slice_with_options(bytes, options).is_ok_and(|node| within(&node))
+    let text = String::from_utf8_lossy(bytes);
+    serde_saphyr::from_multiple_with_options::<Node>(&text, options)
+        .is_ok_and(|documents| documents.iter().any(within))
 }
 
 /// Whatever YAML says, with keys of any kind.
