@@ -26,8 +26,10 @@ struct Entry<Req, Res> {
     held: Held<Req, Res>,
     /// A handle for each group of threads, which finds its counter without a look at the others. Takes no memory before
     /// the first call.
-    near: OnceLock<Box<[OnceLock<Held<Req, Res>>]>>,
+    near: OnceLock<Near<Req, Res>>,
 }
+
+type Near<Req, Res> = Box<[OnceLock<Held<Req, Res>>]>;
 
 impl<Req, Res> Entry<Req, Res> {
     fn new(place: Place<Req, Res>) -> Arc<Self> {
