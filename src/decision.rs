@@ -128,7 +128,7 @@ impl Considered {
     /// | strategy | cost |
     /// |---|---|
     /// | [`LeastRequest`](crate::LeastRequest) | calls in flight, for each unit of weight where weights differ |
-    /// | [`PeakEwma`](crate::PeakEwma) | nanoseconds of latency, for all calls that are in flight there and one more |
+    /// | [`PeakEwma`](crate::PeakEwma) | nanoseconds of latency, for all calls that are in flight there and one more; twice that of one that its weight did not draw |
     /// | `LeastLatency` | nanoseconds of latency |
     /// | `HealthBased` | nanoseconds of latency for each call that succeeds; a lower one has the better chance |
     /// | `Geographic` | calls in flight |

@@ -60,7 +60,7 @@ fn delay(value: &HeaderValue, headers: &HeaderMap, now: SystemTime) -> Option<Du
 pub(crate) enum Pushback {
     /// `grpc-retry-pushback-ms`: try again after this.
     After(Duration),
-    /// The same, but do not try again: it is below zero, or nothing that can be read (gRFC A6).
+    /// The same, but do not try again: it is below zero, or nothing that can be read (gRFC A6), or there are several.
     Never,
     /// `RetryInfo` in the details: wait for so long, if the call may be tried again at all.
     Advice(Duration),
@@ -86,11 +86,15 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The wish of a gRPC server, at most a day.
 pub(crate) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
-    let Some(value) = headers.get(GRPC_PUSHBACK) else {
+    let mut values = headers.get_all(GRPC_PUSHBACK).iter();
+    let Some(value) = values.next() else {
         let details = BASE64.decode(headers.get("grpc-status-details-bin")?).ok()?;
         return retry_info(&details);
     };
-    let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
+    // Several are one list, which is no number.
+    let value = Some(value).filter(|_| values.next().is_none());
+    let text = value.and_then(|value| value.to_str().ok());
+    let millis = text.and_then(|text| text.trim().parse::<u32>().ok());
     Some(match millis {
         Some(millis) => Pushback::After(Duration::from_millis(millis.into()).min(MAX_RETRY_AFTER)),
         None => Pushback::Never,
@@ -241,6 +245,22 @@ mod tests {
         assert_eq!(found(None, &padded), Some(Pushback::Advice(wait)));
         assert_eq!(found(Some("7"), &details), Some(Pushback::After(Duration::from_millis(7))));
         assert_eq!((found(Some("-1"), &details), found(None, "?")), (Some(Pushback::Never), None));
+    }
+
+    #[test]
+    fn of_several_that_push_back_none_says_when_to_come() {
+        let twice = |one: &str, other: &str| {
+            let mut headers = HeaderMap::new();
+            [one, other].into_iter().for_each(|value| {
+                headers.append(GRPC_PUSHBACK, HeaderValue::from_str(value).unwrap());
+            });
+            pushback(&headers)
+        };
+        for (one, other) in [("5", "5"), ("5", "-1"), ("-1", "5"), ("", "5")] {
+            assert_eq!(twice(one, other), Some(Pushback::Never), "{one}, {other}");
+        }
+        let joined = headers(&[("grpc-retry-pushback-ms", Some("5, 5"))]);
+        assert_eq!(pushback(&joined), Some(Pushback::Never), "as a proxy may write it");
     }
 
     #[test]

@@ -162,7 +162,32 @@ pub(super) fn another(len: usize, last: usize, mut draw: impl FnMut() -> usize) 
         }
         drawn = draw();
     }
-    if drawn == last { (drawn + 1).checked_rem(len).unwrap_or(0) } else { drawn }
+    if drawn == last { any_other(len, last) } else { drawn }
+}
+
+/// A random index below `len` other than `one`, if there is one: not always its neighbour.
+fn any_other(len: usize, one: usize) -> usize {
+    (one + 1 + any(len.saturating_sub(1))).checked_rem(len).unwrap_or(0)
+}
+
+/// The cheaper one of two that are drawn by weight. One of much weight is often drawn twice: then it is
+/// compared with any other, which nothing has drawn, and whose cost so counts twice.
+pub(super) fn better_by_weight(
+    candidates: Candidates<'_>,
+    mut draw: impl FnMut() -> usize,
+    cost: impl Fn(Candidate<'_>) -> f64,
+    note: &impl Note,
+) -> Option<usize> {
+    let (one, two) = (draw(), draw());
+    if one != two {
+        return better(candidates, (one, two), cost, note);
+    }
+    let other = any_other(candidates.len(), one);
+    if !(candidates.is_free(one) && candidates.is_free(other)) {
+        return better(candidates, (one, other), cost, note);
+    }
+    let (first, second) = (candidates.get(one)?, candidates.get(other)?);
+    Some(cheaper((one, cost(first)), (other, 2.0 * cost(second)), note))
 }
 
 /// A random index below `len`, or 0.
@@ -209,7 +234,7 @@ mod tests {
 
     #[test]
     fn two_that_are_drawn_are_two() {
-        assert_eq!(another(3, 2, || 2), 0);
+        assert!((0..20).all(|_| another(3, 2, || 2) != 2));
         assert_eq!(another(1, 0, || 0), 0);
         assert_eq!(another(3, usize::MAX, || 2), 2);
     }

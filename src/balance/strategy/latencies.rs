@@ -78,6 +78,11 @@ impl LatencyTable {
         of.member().peak_ewma(&self.rule, self.seed, weight, now)
     }
 
+    /// Whether the weights differ, and count.
+    pub(super) fn is_weighed(&self) -> bool {
+        self.weights.is_some()
+    }
+
     /// An index below `len`, by weight.
     pub(super) fn draw(&self, len: usize) -> usize {
         self.weights.as_ref().map_or_else(|| any(len), |weights| weights.drawn.pick(random()))

@@ -14,6 +14,7 @@ mod notes;
 mod peak_ewma;
 mod pick_first;
 mod priority;
+mod proportions;
 mod random;
 mod round_robin;
 mod seeded;

@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    candidates::Candidates,
-    draw::{Look, better_of_two, least},
+    candidates::{Candidate, Candidates},
+    draw::{Look, better_by_weight, better_of_two, least},
     latencies::LatencyTable,
     note::{Note, picks},
     strategy::Strategy,
@@ -33,8 +33,9 @@ use crate::member::{Measure, Member};
 /// If weights differ, endpoints are drawn in proportion to them, and the calls in flight are compared in
 /// proportion to them: the call goes to the lower `latency · (calls in flight / weight + 1)`, where the mean
 /// weight is 1. So an endpoint gets the share of its weight also where calls rarely overlap, and one that
-/// [warms up](crate::balance::BalanceConfig::slow_start) gets a share that grows from the first call on. With two endpoints both
-/// are always compared, so while both are idle the latencies alone decide.
+/// [warms up](crate::balance::BalanceConfig::slow_start) gets a share that grows from the first call on. One that is
+/// drawn twice, since most of the weight is its, is compared with any other, and gets the call unless that one is
+/// more than twice as good.
 ///
 /// # Example
 /// ```
@@ -133,18 +134,17 @@ impl PeakEwma {
         note: &impl Note,
     ) -> Option<usize> {
         let now = table.now();
-        least(
-            candidates,
-            self.look,
-            || table.draw(candidates.len()),
-            |candidate| {
-                if self.measure.classic {
-                    candidate.member().fade(now);
-                }
-                table.weighed_cost(candidate, now)
-            },
-            note,
-        )
+        let draw = || table.draw(candidates.len());
+        let cost = |candidate: Candidate<'_>| {
+            if self.measure.classic {
+                candidate.member().fade(now);
+            }
+            table.weighed_cost(candidate, now)
+        };
+        if table.is_weighed() && self.look == Look::TWO {
+            return better_by_weight(*candidates, draw, cost, note);
+        }
+        least(candidates, self.look, draw, cost, note)
     }
 }
 
@@ -217,6 +217,26 @@ mod tests {
         let members = fresh(&[1, 2, 5]);
         [10, 10, 120].iter().zip(&members).for_each(|(&ms, member)| member.observe(ms * MS));
         assert_eq!(counts(&strategy, &members, 1_000)[2], 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_most_weight_is_left_only_for_what_is_twice_as_quick() {
+        for strategy in [PeakEwma::new(), PeakEwma::classic()] {
+            for weights in [&[98, 1, 1][..], &[49, 1], &[1, 1, 98]] {
+                let of = |millis: u32| {
+                    let members = fresh(weights);
+                    for (member, &weight) in members.iter().zip(weights) {
+                        member.observe(if weight > 1 { millis } else { 10 } * MS);
+                    }
+                    let counts = counts(&strategy, &members, 10_000);
+                    let light = counts.iter().zip(weights).filter(|&(_, &weight)| weight == 1);
+                    light.map(|(&count, _)| count).collect::<Vec<_>>()
+                };
+                let like = of(15);
+                assert!(like.iter().all(|count| (100..700).contains(count)), "{like:?}");
+                assert_eq!(of(25).iter().sum::<usize>(), 10_000);
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

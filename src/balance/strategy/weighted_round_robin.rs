@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{
     candidates::Candidates,
     draw::any_free,
+    proportions::Proportions,
     strategy::{Pick, Strategy},
     turn::Turn,
 };
@@ -14,13 +15,17 @@ use crate::{
 /// Chooses the endpoints in turn, each as often as its weight says, and spreads the turns of each.
 ///
 /// Use it where calls cost the same and endpoints differ in size. Whatever the schedule, a choice is one
-/// atomic addition:
+/// atomic addition, and with the last a search:
 ///
 /// | endpoints | schedule |
 /// |---|---|
 /// | up to 64, and up to 4,096 turns in a cycle | smooth weighted round robin, as in nginx: `{5, 1, 1}` gives a a b a c a a |
 /// | more, and up to 4,096 turns in a cycle | earliest deadline first, as in Envoy |
-/// | any | static stride, as in gRPC: weights are clamped to between a tenth and ten times their mean |
+/// | more turns, and weights from a tenth of their mean to ten times it | static stride, as in gRPC |
+/// | any others | each turn is a step of the golden ratio along the weights |
+///
+/// So a weight of 1 beside one of 65,535 gets one call in 65,536, give or take a few at any time, and one that
+/// [warms up](crate::balance::BalanceConfig::slow_start) what is left of its weight.
 ///
 /// A cycle has as many turns as the sum of the weights, divided by their common divisor. An endpoint that
 /// cannot be used loses its turn to the next. If the set changes, the count of turns goes on.
@@ -55,7 +60,7 @@ impl WeightedRoundRobin {
     }
 
     /// Schedules by static stride, however few the endpoints are: a set that changes all the time prepares
-    /// this the fastest.
+    /// this the fastest. As in gRPC, weights are clamped to between a tenth and ten times their mean.
     ///
     /// ```
     /// use tower_upstream::balance::WeightedRoundRobin;
@@ -82,6 +87,7 @@ enum Schedule {
     Even,
     Cycle(Arc<[u32]>),
     Stride(Arc<StaticStride>),
+    Proportions(Arc<Proportions>),
 }
 
 /// Up to so many endpoints have a schedule of nginx.
@@ -123,9 +129,11 @@ fn schedule(weights: &[u32], only_stride: bool) -> Schedule {
     let cycle = |mut pick: Box<dyn FnMut() -> Option<usize> + '_>| {
         Schedule::Cycle((0..turns).filter_map(|_| pick()).map(|index| index as u32).collect())
     };
-    if turns > CYCLE || only_stride {
+    if only_stride || (turns > CYCLE && are_close(&weights, turns)) {
         let stride = StaticStride::new(&fractions());
         stride.map_or(Schedule::Even, |stride| Schedule::Stride(Arc::new(stride)))
+    } else if turns > CYCLE {
+        Schedule::Proportions(Arc::new(Proportions::new(&weights)))
     } else if weights.len() <= SMOOTH {
         let mut smooth = SmoothWrr::new(&weights);
         cycle(Box::new(move || smooth.pick()))
@@ -134,6 +142,13 @@ fn schedule(weights: &[u32], only_stride: bool) -> Schedule {
         let mut edf = Edf::new(&fractions);
         cycle(Box::new(move || edf.pick(|index| fractions[index])))
     }
+}
+
+/// Whether static stride takes the weights as they are, whose sum is `sum`.
+fn are_close(weights: &[u32], sum: u64) -> bool {
+    let positive = || weights.iter().filter(|&&weight| weight > 0);
+    let (number, sum) = (positive().count() as u128, u128::from(sum));
+    positive().map(|&weight| u128::from(weight) * number).all(|of| of * 10 >= sum && of <= sum * 10)
 }
 
 fn greatest_common_divisor(one: u32, other: u32) -> u32 {
@@ -169,6 +184,7 @@ impl WeightedRoundRobinTable {
                 Some(*index as usize)
             }
             Schedule::Stride(stride) => Some(stride.pick_with(|| self.turn.take() as u32)),
+            Schedule::Proportions(of) => of.at(self.turn.take() as u64),
         }
     }
 }
@@ -215,6 +231,34 @@ mod tests {
             let counted = counts(&strategy, &members(&huge), 10 * total as usize);
             for (count, weight) in counted.iter().zip(&huge) {
                 assert!(count.abs_diff(10 * *weight as usize) < 15, "{count} of {weight}");
+            }
+        }
+    }
+
+    #[test]
+    fn however_far_apart_they_weigh_each_gets_its_share_at_any_time() {
+        let one_among = |others: u32, weight: u32| {
+            let others = (0..others).map(move |_| weight);
+            others.chain([1]).collect::<Vec<_>>()
+        };
+        // As in an SRV record, a canary, a heavy one, and one that warms up among many.
+        let sets = [one_among(1, 65_535), one_among(20, 256), vec![60_000, 1, 1, 1, 0, 1]];
+        for weights in sets.into_iter().chain([one_among(60, 100), vec![10_000, 37, 10_000]]) {
+            let (strategy, members) = (WeightedRoundRobin::starting_at(7), members(&weights));
+            let table = strategy.table(&members, None);
+            let (mut counts, total) = (vec![0_u32; weights.len()], weights.iter().sum::<u32>());
+            for turns in 1..=40_000_u32 {
+                counts[pick(&strategy, &table, &members).unwrap()] += 1;
+                if turns % 100 > 0 {
+                    continue;
+                }
+                for (&count, &weight) in counts.iter().zip(&weights) {
+                    let share = f64::from(weight) / f64::from(total) * f64::from(turns);
+                    assert!(
+                        (f64::from(count) - share).abs() < 4.0,
+                        "{count} of {turns} for {weight} of {weights:?}",
+                    );
+                }
             }
         }
     }

@@ -73,6 +73,9 @@ impl Ring {
     /// `<host>_0`, `<host>_1` and so on. Hosts of weight 0 have none. A key is placed by [`xxh64`], whatever
     /// places the points.
     ///
+    /// Where weights differ, which host has one point more depends on the order of `hosts`: in Envoy it is that in
+    /// which it knows them, in gRPC that of their addresses.
+    ///
     /// ```
     /// use tower_upstream::rules::hash::{Ring, RingSize};
     /// let ring = Ring::envoy(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 1)], RingSize::default());

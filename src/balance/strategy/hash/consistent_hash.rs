@@ -52,7 +52,8 @@ use crate::{
 /// calls can first go to it: once it is healthy, and has weight.
 ///
 /// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints, or an
-/// operator's; a slow start of the balancer does not count.
+/// operator's; a slow start of the balancer does not count. A ring may have no point of an endpoint that weighs far less
+/// than others: that gets keys only while no other can be called.
 ///
 /// *Why.* A call that is [explained](crate::BalanceLayer::explained) tells what its endpoint has and may have, which
 /// endpoints had more, and which one will have its key when that has faded in.
@@ -254,20 +255,21 @@ impl ConsistentHashTable {
         }
     }
 
-    /// Where `hash` goes on to, since its `owner` is not free: back, if that is a newcomer.
+    /// Where `hash` goes on to, since its `owner` is not free, or it has none: back, if that is a newcomer.
     #[cold]
-    fn next(&self, hash: u64, owner: usize, candidates: &Candidates<'_>) -> Option<usize> {
+    fn next(&self, hash: u64, owner: Option<usize>, candidates: &Candidates<'_>) -> Option<usize> {
         let is_free = |index: usize| candidates.is_free(index);
-        let warm = self.lookup.before(hash, &self.shares, owner).filter(|&index| is_free(index));
+        let before = owner.and_then(|owner| self.lookup.before(hash, &self.shares, owner));
+        let warm = before.filter(|&index| is_free(index));
         warm.or_else(|| self.lookup.next(hash, &self.shares, candidates.len(), is_free))
     }
 
     /// Notes which one `hash` will belong to, if that is another than its `owner` now.
     #[inline(always)]
-    fn note_newcomer<N: Note>(&self, hash: u64, owner: usize, note: &N) {
+    fn note_newcomer<N: Note>(&self, hash: u64, owner: Option<usize>, note: &N) {
         if N::TELLS && !self.shares.of.is_empty() {
             let at_last = self.lookup.owner(hash, &Shares::default());
-            if let Some(newcomer) = at_last.filter(|&index| index != owner) {
+            if let Some(newcomer) = at_last.filter(|&index| Some(index) != owner) {
                 note.fades_in(newcomer);
             }
         }
@@ -291,10 +293,10 @@ impl<K> ConsistentHash<K> {
             // A random number is hashed as well: those of some schemes have 32 bits.
             self.scheme.hash(&candidates.random().to_ne_bytes())
         });
-        let owner = table.lookup.owner(hash, &table.shares)?;
-        let first = match candidates.is_free(owner) {
-            true => owner,
-            false => table.next(hash, owner, &candidates)?,
+        let owner = table.lookup.owner(hash, &table.shares);
+        let first = match owner.filter(|&owner| candidates.is_free(owner)) {
+            Some(owner) => owner,
+            None => table.next(hash, owner, &candidates)?,
         };
         let chosen = match self.bound {
             None => first,

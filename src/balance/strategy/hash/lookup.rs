@@ -158,17 +158,18 @@ impl Lookup {
         len: usize,
         may_be: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let has_keys = |index: usize| shares.has(index, hash);
+        let may_have = |&index: &usize| shares.has(index, hash) && may_be(index);
+        let others = || ProbeOrder::new(hash, len).find(may_have);
         let found = match self {
-            Self::Ring { ring, candidates } => ring
-                .walk(hash)
-                .filter_map(|owner| candidates.get(owner))
-                .find(|&index| has_keys(index) && may_be(index)),
-            Self::Rendezvous(rule) => rule.get(hash, |index| has_keys(index) && may_be(index)),
+            Self::Ring { ring, candidates } => {
+                let mut owners = ring.walk(hash).filter_map(|owner| candidates.get(owner));
+                // One of so little weight that it has no point is better than none.
+                owners.find(may_have).or_else(others)
+            }
+            Self::Rendezvous(rule) => rule.get(hash, |index| may_have(&index)),
             Self::Tables(_) => {
                 let owner = self.owner(hash, shares).filter(|&owner| may_be(owner));
-                let others = || ProbeOrder::new(hash, len);
-                owner.or_else(|| others().find(|&index| has_keys(index) && may_be(index)))
+                owner.or_else(others)
             }
         };
         // A newcomer rather than none.

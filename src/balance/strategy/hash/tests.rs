@@ -49,7 +49,8 @@ where
 
 #[test]
 fn each_scheme_obeys() {
-    for scheme in SCHEMES {
+    let tiny = HashScheme::Ring(RingSize { min: 1, max: 2, ..RingSize::default() });
+    for scheme in SCHEMES.into_iter().chain([tiny]) {
         obeys(&ConsistentHash::by_key(|_: &()| "key").with_scheme(scheme));
         obeys(
             &ConsistentHash::by_key(crate::key::optional(|_: &()| None::<u8>)).with_scheme(scheme),
