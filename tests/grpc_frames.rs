@@ -134,6 +134,26 @@ async fn a_status_that_cannot_be_read_is_one_that_is_not_known() {
     assert_eq!(error.kind(), Kind::Plugin, "{error}");
 }
 
+fn is_unavailable_with(asked: &Asked, name: &str, value: &str) -> Vec<u8> {
+    let block = [header("grpc-status", "14"), header(name, value)].concat();
+    let end = frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &block);
+    [head(asked), end].concat()
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_beside_a_status_changes_it_into_no_other() {
+    for bytes in [
+        |asked: &Asked| is_unavailable_with(asked, "grpc-status-details-bin", "!!! no base64 !!!"),
+        |asked: &Asked| is_unavailable_with(asked, "grpc-message", "caf%E9"),
+        |asked: &Asked| is_unavailable_with(asked, "grpc-message", "%"),
+        |asked: &Asked| is_unavailable_with(asked, "x-more-bin", "!!!"),
+    ] {
+        let error = answered(bytes).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Transport, "{error}");
+        assert!(error.to_string().contains("service unavailable"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_is_reset_was_sent_unless_it_was_refused() {
     for reason in 0..=14_u32 {

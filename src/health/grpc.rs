@@ -31,6 +31,7 @@ use crate::{
         frame::{framed, unframe},
         messages::{HealthCheckRequest, HealthCheckResponse},
         scheme,
+        told::told,
     },
     wire::{Cut, Gather, without_zone},
 };
@@ -129,8 +130,8 @@ impl GrpcCheck {
                 Cut::TooLong => "the answer is too long".into(),
                 Cut::Broken(error) => BoxError::from(error),
             })?;
-            let status = trailers.and_then(|trailers| Status::from_header_map(&trailers));
-            verdict(status.or_else(|| Status::from_header_map(&parts.headers)), message)
+            let status = trailers.and_then(|trailers| told(&trailers));
+            verdict(status.or_else(|| told(&parts.headers)), message)
         });
         match select(conversation, pin!(connection)).await {
             Either::Left((verdict, _)) => verdict,

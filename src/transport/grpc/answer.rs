@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::{
     error::{Code, Error, Kind, pushback},
-    grpc::{Decode, context, frame},
+    grpc::{Decode, context, frame, told::told},
     plugin::{
         Reply,
         wire::{MAX_TEXT, misread, mistyped, undecodable},
@@ -40,7 +40,7 @@ pub(super) fn message(
     let of = of.unwrap_or(&parts.headers);
     let code = wire::grpc_trailer(of);
     if code.is_some_and(|code| code != 0) {
-        return Err(answered(&Status::from_header_map(of).unwrap_or(Status::unknown(""))));
+        return Err(answered(&told(of).unwrap_or(Status::unknown(""))));
     }
     if parts.status != StatusCode::OK || !wire::is_grpc(&parts.headers) {
         return Err(no_grpc(parts.status, &parts.headers));
