@@ -333,6 +333,9 @@ async fn answers_are_read_as_leniently_as_go_reads_them() {
     assert_eq!(call(answering(html).await).await.unwrap().body().gross, 5);
     let binary = b"HTTP/1.1 200 OK\r\n\r\n{\"data\":{\"gross\":5},\"request_id\":\"\xff\"}";
     assert_eq!(call(answering(*binary).await).await.unwrap().request_id(), "\u{fffd}");
+    // Half of a character, of a text that was cut.
+    let half = ok(r#"{"data":{"gross":5},"request_id":"\ud83d \ud83d\ude00"}"#);
+    assert_eq!(call(answering(half).await).await.unwrap().request_id(), "\u{fffd} \u{1f600}");
 }
 
 #[tokio::test]
@@ -376,6 +379,8 @@ async fn a_status_tells_the_kind_and_the_body_tells_more() {
         );
         let endless = format!("HTTP/1.1 {status} X\r\n\r\n{}", "x".repeat(1 << 20));
         assert_error(call(answering(endless).await).await, kind, false, &failed);
+        let no_more = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nno");
+        assert_error(call(answering(no_more).await).await, kind, false, &format!("{failed}: no"));
         let broken = format!("HTTP/1.1 {status} X\r\nContent-Length: 99\r\n\r\nhalf");
         assert_error(call(answering(broken).await).await, kind, false, &failed);
     }
