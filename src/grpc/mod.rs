@@ -92,7 +92,6 @@ pub(crate) mod messages;
 pub(crate) mod scheme;
 mod status;
 pub(crate) mod timeout;
-pub(crate) mod told;
 
 pub use self::{
     body::{BodyLayer, GrpcBodies},

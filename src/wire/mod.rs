@@ -8,6 +8,8 @@ pub(crate) mod rate_limit;
 pub(crate) mod rpc_status;
 mod time;
 mod tokens;
+#[cfg(feature = "grpc")]
+pub(crate) mod told;
 mod unzip;
 
 use std::borrow::Cow;

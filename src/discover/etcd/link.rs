@@ -25,7 +25,7 @@ use super::{
     codec::{Codec, MAX_MESSAGE},
     server::Server,
 };
-use crate::{dial::Dialer, error::BoxError, grpc::told::mend};
+use crate::{dial::Dialer, error::BoxError, wire::told::mend};
 
 /// A quiet connection is probed after so long, and closed if there is no answer for [`PONG`]: a member that
 /// is cut off would be waited for for ever.

@@ -4,9 +4,18 @@ use base64::Engine;
 use http::{HeaderMap, HeaderName};
 use tonic::{Code, Status, metadata::MetadataMap};
 
-use crate::wire::{BASE64, GRPC_MESSAGE, GRPC_STATUS};
+use super::headers::{BASE64, GRPC_MESSAGE, GRPC_STATUS};
 
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// Where an answer has its status: in its trailers, or in the head if that is all of it.
+pub(crate) fn ending<'a>(
+    head: &'a HeaderMap,
+    body: &[u8],
+    trailers: Option<&'a HeaderMap>,
+) -> Option<&'a HeaderMap> {
+    trailers.or_else(|| body.is_empty().then_some(head))
+}
 
 /// The status in a head or in trailers.
 ///
