@@ -199,7 +199,7 @@ async fn a_caller_that_does_not_read_loses_its_connection() {
 }
 
 #[tokio::test]
-async fn a_request_for_no_host_or_for_two_and_one_that_is_coded_are_refused() {
+async fn what_http_1_has_no_answer_for_is_refused() {
     let (server, _) = run(patient()).await;
     let chunked = "Host: a\r\nTransfer-Encoding: chunked\r\n";
     for (version, fields, status) in [
@@ -216,6 +216,10 @@ async fn a_request_for_no_host_or_for_two_and_one_that_is_coded_are_refused() {
         ("1.1", "Host: a_b.%C3%A9:80\r\n", "200"),
         ("1.0", "", "200"),
         ("1.0", "Host: a\r\nHost: b\r\n", "400"),
+        // Whose status would come after the body, where HTTP/1.1 has none.
+        ("1.1", "Host: a\r\nContent-Type: application/grpc\r\n", "505"),
+        ("1.1", "Host: a\r\nContent-Type: application/grpc+json\r\nTE: trailers\r\n", "505"),
+        ("1.1", "Host: a\r\nContent-Type: application/grpc-web\r\n", "200"),
         ("1.1", chunked, "200"),
         ("1.1", &chunked.replace("chunked", "Chunked"), "200"),
         ("1.1", &chunked.replace("chunked", "gzip, chunked"), "501"),

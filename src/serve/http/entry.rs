@@ -26,7 +26,7 @@ use crate::{
     http::{HeldBody, hold},
     serve::endless::Endless,
     time,
-    wire::tokens,
+    wire::{is_grpc, tokens},
 };
 
 #[derive(Clone)]
@@ -84,6 +84,10 @@ fn refusal<B>(request: &Request<B>, max_headers: usize) -> Option<StatusCode> {
     };
     if !is_addressed {
         return Some(StatusCode::BAD_REQUEST);
+    }
+    // It would be made, and its status be lost.
+    if is_grpc(headers) {
+        return Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
     }
     // A coding that is not undone here (RFC 9112 §6.1).
     let mut codings = tokens(headers, &TRANSFER_ENCODING);
