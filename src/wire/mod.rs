@@ -25,7 +25,7 @@ pub(crate) use self::{
     },
     network::{Network, masked},
     time::{parse_rfc3339, rfc3339, system_time},
-    tokens::{has_token, tokens},
+    tokens::{has_token, kept_for, tokens},
     unzip::unzip,
 };
 

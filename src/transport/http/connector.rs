@@ -25,6 +25,10 @@ use crate::{
 /// connection that is older than [`max_connection_age`](HttpConfig::max_connection_age) carries no more
 /// calls, so that a name which leads to another host by now is noticed.
 ///
+/// A connection is idle for at most [`idle_timeout`](HttpConfig::idle_timeout), and of HTTP/1 for a second less than
+/// the `Keep-Alive: timeout` that the endpoint sends, or for half of it if it is shorter than 2 s: what is sent just as
+/// an endpoint closes a connection may not be sent again.
+///
 /// Connections lead to the endpoint itself: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are not read, which Go's client
 /// does. Where only a proxy leads out, take a client that goes through it, by [`connect_fn`](crate::connect_fn).
 ///

@@ -252,7 +252,7 @@ impl Exchange {
                     return Poll::Ready(match result {
                         Ok(body) => {
                             if let Some(mut lease) = lease.take() {
-                                lease.connection().answered();
+                                lease.connection().answered(&parts);
                                 this.pool.give_back(lease);
                             }
                             Ok(Received { parts, body, trailers, config })
