@@ -1021,6 +1021,33 @@ fn a_program_that_is_a_line_of_a_shell_is_noted() {
 }
 
 #[test]
+fn what_no_program_can_get_is_told_at_its_place() {
+    for (members, path, said) in [
+        ("args: [a, \"b\\0\"]", "args[1]", "holds a NUL"),
+        ("work_dir: \"/tmp\\0\"", "work_dir", "holds a NUL"),
+        ("executable: \"/a\\0\"", "executable", "holds a NUL"),
+        ("env: {A: \"s3cret\\0\"}", "env", "the value of `A` holds a NUL"),
+        ("env: {\"A\\0\": b}", "env", "is no name of a variable"),
+        ("env: {A=B: c}", "env", "`A=B` is no name of a variable"),
+        ("env: {'': c}", "env", "`` is no name of a variable"),
+        ("env: ['=c']", "env", "`` is no name of a variable"),
+    ] {
+        let endpoint = if members.starts_with("exec") { "" } else { ", endpoint: /a" };
+        let text = format!("plugins:\n  a: {{transport: exec{endpoint}, {members}}}\n");
+        let error = wrong(&text, Format::Yaml);
+        assert_eq!(error.total(), 1, "{error}");
+        assert_eq!((told(&error)[0].1, told(&error)[0].2), (&*format!("plugins.a.{path}"), 2));
+        assert!(error.mistakes()[0].message.contains(said), "{error}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+        // A factory of the program's own may make something else of them.
+        let options = ReadOptions::default().with_transports(["exec"]);
+        Config::from_str_with(&text, Format::Yaml, &options).unwrap();
+    }
+    let text = "plugins: {a: {transport: exec, endpoint: /a, args: ['', ' '], env: ['A=', 'B=c=d', ' e=f']}}";
+    assert_eq!(Config::from_str(text, Format::Yaml).unwrap().plugins[0].env.len(), 3);
+}
+
+#[test]
 fn sessions_that_do_not_begin_and_what_they_leave_without_effect_are_notes() {
     let plugin = |name: &str, balance: &str, rest: &str| {
         format!("  {name}: {{transport: http, endpoint: 'http://a', balance: {balance}{rest}}}\n")

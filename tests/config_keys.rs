@@ -93,7 +93,9 @@ made.
 | `upstream schema > plugins.schema.json` | prints the JSON Schema |
 
 An editor that has the schema completes the keys and marks mistakes. The first line of the example names it for YAML; in
-JSON and TOML the key `$schema` does, such as `\"$schema\": \"./plugins.schema.json\"`.
+JSON and TOML the key `$schema` does, such as `\"$schema\": \"./plugins.schema.json\"`. One schema is for the three formats, so it
+marks what only YAML has for a value, though it is read: `on` or `yes` for `true`, and a number or a bool without quotes where a
+text is meant. In JSON it marks names in another case, which are read as well.
 
 # Files of the Go plugin manager
 
@@ -136,7 +138,8 @@ Files of the Go plugin manager write all of them.
 | `max_response_bytes`, `max_header_bytes`, `disable_compression`, `health_path` | yes |  |  |  |
 
 Over `unix`, `auth.token` is what each connection begins with, or else `auth.api_key`. `options` has what only one transport
-knows, over what `connection` says. A wrong one is a mistake, and one that its transport does not know a note.
+knows, over what `connection` says. A wrong one is a mistake, and one that its transport does not know a note. No transport
+goes through the proxies that `HTTP_PROXY` and the like name, as Go's client does.
 
 The settings of Go's failover manager are another form:
 [`Config::from_failover`](crate::config::Config::from_failover) takes them as a `serde_json::Value`.

@@ -1010,3 +1010,65 @@ fn a_variable_that_sets_a_value_is_taken_as_it_is() {
         assert_eq!(error.mistakes()[0].variable.as_deref(), Some(name), "{error}");
     }
 }
+
+#[test]
+fn variables_that_set_values_are_told_apart_as_the_file_tells_them_apart() {
+    let read = |file: &str, variables: &[(&str, &str)]| {
+        let env = EnvOptions::default()
+            .with_override_prefix("APP_".to_owned())
+            .with_variables(variables.iter().copied());
+        Config::from_str_with(file, Format::Yaml, &ReadOptions::default().with_env(env))
+    };
+    let good = |members: &str, variables: &[(&str, &str)]| {
+        let config = read(&text(members, Format::Yaml), variables);
+        config.unwrap_or_else(|error| panic!("{variables:?}: {error}")).plugins[0].clone()
+    };
+    // One that is empty is not set, whatever stands there.
+    for key in ["TIMEOUT", "ENDPOINT", "RETRY__ATTEMPTS", "AUTH__TOKEN", "LABELS__A", "NO__SUCH"] {
+        let tax = good(
+            "timeout: 5s\n    auth: {method: bearer, token: t}",
+            &[(&format!("APP_PLUGINS__TAX__{key}"), "")],
+        );
+        assert_eq!((tax.timeout, &*tax.endpoint), (Some(Duration::from_secs(5)), "/a"), "{key}");
+        assert!(tax.retry.is_none() && tax.labels.is_empty(), "{key}");
+    }
+    // Two for one value, by whatever names.
+    for (first, second) in [
+        ("APP_PLUGINS__TAX__RETRY__ATTEMPTS", "APP_PLUGINS__TAX__RETRY__MAX_RETRIES"),
+        ("APP_PLUGINS__TAX__PRIORITY", "APP_PLUGINS__tax__priority"),
+        ("APP_DEFAULTS__RETRY__ATTEMPTS", "APP_DEFAULT_RETRY__ATTEMPTS"),
+        ("APP_PLUGINS__TAX__ARGS__0", "APP_PLUGINS__tax__ARGS__0"),
+    ] {
+        let error = read(&text("args: [a]", Format::Yaml), &[(first, "5"), (second, "7")]);
+        let error = error.unwrap_err();
+        let [mistake] = error.mistakes() else { panic!("{error}") };
+        assert_eq!(mistake.variable.as_deref(), Some(second), "{error}");
+        assert!(mistake.message.contains(&format!("`{first}`")), "{error}");
+    }
+    // The environment of a program is a list or a map, and tells its names apart by their case.
+    for members in ["env: {A: old, a: x}", "env: [A=old, a=x]"] {
+        let set = [("APP_PLUGINS__TAX__ENV__A", "n=w"), ("APP_PLUGINS__TAX__ENV__B__C", "y")];
+        let tax = good(members, &set);
+        assert_eq!(json!(tax.env.keys().collect::<Vec<_>>()), json!(["A", "B__C", "a"]));
+        assert_eq!((&tax.env["A"], &tax.env["a"]), (&"n=w".into(), &"x".into()), "{members}");
+    }
+    let set = [("APP_PLUGINS__TAX__ENV__B__C__ENV", "TOKEN"), ("TOKEN", "s3cret")];
+    assert_eq!(good("env: {A: x}", &set).env["B__C"], "s3cret".into());
+    // A name may hold what stands between two.
+    let file = "plugins:\n  tax: {transport: unix, endpoint: /a}\n  tax--v2: {transport: unix, endpoint: /b}\n";
+    let config = read(file, &[("APP_PLUGINS__TAX__V2__VERSION", "2")]).unwrap();
+    assert_eq!((&*config.plugins[0].version, &*config.plugins[1].version), ("", "2"));
+    // Where a secret is may be said by a variable, of one that is elsewhere in the file or not there.
+    let dir = directory("set-secrets");
+    let path = dir.join("token").to_str().unwrap().to_owned();
+    fs::write(&path, "s3cret\n").unwrap();
+    for token in ["", ", token: {file: /none}"] {
+        let members = format!("auth: {{method: bearer{token}}}");
+        let tax = good(&members, &[("APP_PLUGINS__TAX__AUTH__TOKEN__FILE", &path)]);
+        assert_eq!(tax.auth.unwrap().token, "s3cret".into(), "{token}");
+    }
+    let named = [("APP_PLUGINS__TAX__AUTH__TOKEN__ENV", "TOKEN"), ("TOKEN", "${PATH}")];
+    let tax = good("auth: {method: bearer, token: {env: NONE}}", &named);
+    assert_eq!(tax.auth.unwrap().token, "${PATH}".into());
+    fs::remove_dir_all(&dir).unwrap();
+}

@@ -47,6 +47,8 @@ use tower_upstream::{
 use self::wire::{Server, answer_all, header, ok, read_request, reset_on_use};
 
 const ANSWER: &str = r#"{"data":7}"#;
+const FAREWELL: &str =
+    "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbye";
 
 /// How the other side ends a connection once it is dead.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,8 @@ enum Death {
     Reset,
     /// After the next request, without a word.
     Close,
+    /// With words that are no answer, once the next request has come.
+    Farewell,
     /// In the body of the next answer.
     HalfAnAnswer,
 }
@@ -94,7 +98,11 @@ impl Mortal {
                         return;
                     }
                     let answer = ok(ANSWER);
-                    let answer = if dies { &answer[..answer.len() - 2] } else { &answer };
+                    let answer = match death {
+                        Death::Farewell if dies => FAREWELL,
+                        _ if dies => &answer[..answer.len() - 2],
+                        _ => &answer,
+                    };
                     stream.write_all(answer.as_bytes()).await.unwrap();
                     if dies {
                         return;
@@ -132,7 +140,7 @@ fn stack(
 
 #[tokio::test]
 async fn idle_connections_that_died_fail_no_idempotent_call() {
-    for death in [Death::Reset, Death::Close] {
+    for death in [Death::Reset, Death::Close, Death::Farewell] {
         for at_once in [true, false] {
             let mortal = Mortal::new(40, death).await;
             let url = mortal.server.url();
@@ -161,7 +169,7 @@ async fn idle_connections_that_died_fail_no_idempotent_call() {
 
 #[tokio::test]
 async fn a_call_that_may_not_be_repeated_fails_without_blame_and_empties_the_pool() {
-    for death in [Death::Reset, Death::Close] {
+    for death in [Death::Reset, Death::Close, Death::Farewell] {
         let mortal = Mortal::new(40, death).await;
         let url = mortal.server.url();
         let (stack, breakers) = stack(&url, 1);
@@ -192,6 +200,44 @@ async fn a_server_that_kills_every_connection_opens_the_circuit_after_its_number
             assert_eq!(error.kind(), Kind::Connection, "{death:?}");
         }
         assert_eq!(state(), CircuitState::Open, "{death:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_408_is_no_answer_only_where_it_ends_a_connection_that_was_there_before() {
+    let status = |head: &'static str, first: bool| async move {
+        let server = Server::new(move |mut stream: TcpStream, number| async move {
+            let mut is_first = first && number == 0;
+            while read_request(&mut stream).await.is_some() {
+                let answer = if is_first { ok(ANSWER) } else { format!("{head}\r\nbye") };
+                is_first = false;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        })
+        .await;
+        let mut transport = HttpTransport::<u32, u32>::new()
+            .connect(&Member::new(Endpoint::new(server.url()).unwrap()));
+        if first {
+            transport.call(Call::new(1)).await.unwrap();
+        }
+        let error = transport.call(Call::new(1).idempotent()).await.unwrap_err();
+        (error.kind(), server.connections(), error.to_string())
+    };
+    let close = "HTTP/1.1 408 X\r\nConnection: x, Close\r\nContent-Length: 3\r\n";
+    let keep = "HTTP/1.1 408 X\r\nContent-Length: 3\r\n";
+    let old = "HTTP/1.0 408 X\r\nContent-Length: 3\r\n";
+    let old_keep = "HTTP/1.0 408 X\r\nConnection: keep-alive\r\nContent-Length: 3\r\n";
+    for (head, first, connections) in [
+        // Sent again, where it is the plugin's own word.
+        (close, true, 2),
+        (old, true, 2),
+        (keep, true, 1),
+        (old_keep, true, 1),
+        (close, false, 1),
+    ] {
+        let (kind, seen, said) = status(head, first).await;
+        assert_eq!((kind, seen), (Kind::Plugin, connections), "{head}: {said}");
+        assert!(said.contains("408: bye"), "{said}");
     }
 }
 

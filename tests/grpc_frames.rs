@@ -89,6 +89,29 @@ async fn an_answer_may_come_in_any_pieces() {
     assert_eq!(answered(well).await.unwrap(), 14);
 }
 
+/// A head that tells a status.
+fn head_with(asked: &Asked, status: &str) -> Vec<u8> {
+    let kind = header("content-type", "application/grpc");
+    let block = [&[OK][..], &kind, &header("grpc-status", status)].concat();
+    frame(HEADERS, END_HEADERS, asked.stream, &block)
+}
+
+#[tokio::test]
+async fn the_trailers_tell_the_status_whatever_the_head_says() {
+    let answer = |asked: &Asked| {
+        let end =
+            frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &header("grpc-status", "0"));
+        [head_with(asked, "9"), data(asked, "14"), end].concat()
+    };
+    assert_eq!(answered(answer).await.unwrap(), 14);
+    // Which may end with no bytes.
+    let empty = |asked: &Asked| {
+        [head_with(asked, "5"), frame(DATA, END_STREAM, asked.stream, b"")].concat()
+    };
+    let error = answered(empty).await.unwrap_err();
+    assert!(error.to_string().contains("gRPC error [NotFound]"), "{error}");
+}
+
 #[tokio::test]
 async fn an_answer_without_its_status_is_nonsense() {
     for bytes in [
@@ -102,6 +125,19 @@ async fn an_answer_without_its_status_is_nonsense() {
         |asked: &Asked| {
             let other = frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &header("x", "0"));
             [head(asked), data(asked, "14"), other].concat()
+        },
+        // In a head it is one if that is the whole answer.
+        |asked: &Asked| {
+            let body = frame(DATA, END_STREAM, asked.stream, b"\0\0\0\0\x0214");
+            [head_with(asked, "0"), body].concat()
+        },
+        |asked: &Asked| {
+            let body = frame(DATA, END_STREAM, asked.stream, b"\0\0\0\0\x0214");
+            [head_with(asked, "9"), body].concat()
+        },
+        |asked: &Asked| {
+            let other = frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &header("x", "0"));
+            [head_with(asked, "0"), data(asked, "14"), other].concat()
         },
     ] {
         let error = answered(bytes).await.unwrap_err();
@@ -132,6 +168,26 @@ async fn a_status_that_cannot_be_read_is_one_that_is_not_known() {
     // What is escaped wrongly is shown as it is.
     let error = answered(|asked| ends(asked, "3", "50%, %zz, %")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Plugin, "{error}");
+}
+
+fn is_unavailable_with(asked: &Asked, name: &str, value: &str) -> Vec<u8> {
+    let block = [header("grpc-status", "14"), header(name, value)].concat();
+    let end = frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &block);
+    [head(asked), end].concat()
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_beside_a_status_changes_it_into_no_other() {
+    for bytes in [
+        |asked: &Asked| is_unavailable_with(asked, "grpc-status-details-bin", "!!! no base64 !!!"),
+        |asked: &Asked| is_unavailable_with(asked, "grpc-message", "caf%E9"),
+        |asked: &Asked| is_unavailable_with(asked, "grpc-message", "%"),
+        |asked: &Asked| is_unavailable_with(asked, "x-more-bin", "!!!"),
+    ] {
+        let error = answered(bytes).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Transport, "{error}");
+        assert!(error.to_string().contains("service unavailable"), "{error}");
+    }
 }
 
 #[tokio::test]

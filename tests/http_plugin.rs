@@ -333,6 +333,9 @@ async fn answers_are_read_as_leniently_as_go_reads_them() {
     assert_eq!(call(answering(html).await).await.unwrap().body().gross, 5);
     let binary = b"HTTP/1.1 200 OK\r\n\r\n{\"data\":{\"gross\":5},\"request_id\":\"\xff\"}";
     assert_eq!(call(answering(*binary).await).await.unwrap().request_id(), "\u{fffd}");
+    // Half of a character, of a text that was cut.
+    let half = ok(r#"{"data":{"gross":5},"request_id":"\ud83d \ud83d\ude00"}"#);
+    assert_eq!(call(answering(half).await).await.unwrap().request_id(), "\u{fffd} \u{1f600}");
 }
 
 #[tokio::test]
@@ -376,6 +379,8 @@ async fn a_status_tells_the_kind_and_the_body_tells_more() {
         );
         let endless = format!("HTTP/1.1 {status} X\r\n\r\n{}", "x".repeat(1 << 20));
         assert_error(call(answering(endless).await).await, kind, false, &failed);
+        let no_more = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nno");
+        assert_error(call(answering(no_more).await).await, kind, false, &format!("{failed}: no"));
         let broken = format!("HTTP/1.1 {status} X\r\nContent-Length: 99\r\n\r\nhalf");
         assert_error(call(answering(broken).await).await, kind, false, &failed);
     }
@@ -663,6 +668,45 @@ async fn connections_are_used_again_by_all_clones_unless_none_is_kept() {
             tokio::task::yield_now().await;
         }
         assert_eq!(connections.load(Ordering::Relaxed), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_once_the_endpoint_may_close_it() {
+    for (told, after, expected) in [
+        ("timeout=5", 3_900, 1),
+        ("timeout=5, max=100", 4_100, 2),
+        ("timeout=1", 400, 1),
+        ("timeout=1", 600, 2),
+        ("timeout=0", 0, 2),
+        ("timeout=soon", 80_000, 1),
+        // Not for longer than the settings say.
+        ("timeout=500", 80_000, 1),
+        ("timeout=500", 95_000, 2),
+    ] {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        let address = server(move |mut stream| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                while !read_request(&mut stream).await.0.is_empty() {
+                    let head = format!("HTTP/1.1 200 OK\r\nKeep-Alive: {told}\r\n");
+                    let answer = format!("{head}Content-Length: 2\r\n\r\n{{}}");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        })
+        .await;
+        let service = connect::<Gross>(address);
+        for wait in [after, 0] {
+            service.clone().oneshot(Call::new(1)).await.unwrap();
+            // The connection goes back to the pool in a task of its own.
+            tokio::task::yield_now().await;
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_millis(wait)).await;
+            tokio::time::resume();
+        }
+        assert_eq!(connections.load(Ordering::Relaxed), expected, "{told}, {after} ms");
     }
 }
 

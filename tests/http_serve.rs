@@ -108,6 +108,7 @@ async fn calls_are_read_as_leniently_as_go_reads_them() {
     let served = serve::http(seen);
     for (body, expected) in [
         (r#"{"DATA":5,"Request_Id":"a","timeout":"0s","x":1} rubbish"#, "Some(5) a None"),
+        (r#"{"request_id":"a\uD83D"}"#, "None a\u{fffd} None"),
         (r#"{"request_id":"a"}"#, "None a None"),
         ("{}", "None from-header None"),
     ] {

@@ -84,6 +84,8 @@ async fn answers_are_read_as_leniently_as_go_reads_them() {
     }
     let text = r#"{"id":"ID","result":5,"metadata":{"ms":"4"}}"#;
     assert_eq!(answered(text, 1_000).await.unwrap().metadata()["ms"], "4");
+    let text = r#"{"id":"ID","result":5,"metadata":{"half":"\ud83d"}}"#;
+    assert_eq!(answered(text, 1_000).await.unwrap().metadata()["half"], "\u{fffd}");
 }
 
 #[tokio::test]
@@ -294,6 +296,19 @@ async fn what_cannot_be_started_is_unsent_and_offline() {
         assert!(health.message.contains(part), "{}", health.message);
     }
     std::fs::remove_file(no_program).unwrap();
+    // The system says of each of these that no such file is there, and not which.
+    let script = new_path("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let nowhere = ProcessConfig::default().with_work_dir("/no/such/directory");
+    for (path, config) in
+        [(&script, ProcessConfig::default()), (&std::env::current_exe().unwrap(), nowhere)]
+    {
+        let service: Tax = connect_to(&format!("exec:{}", path.display()), config);
+        let said = call(&service, 1).await.unwrap_err().to_string();
+        assert!(said.contains("the program is there, but not what runs it"), "{said}");
+    }
+    std::fs::remove_file(script).unwrap();
     for address in ["http://a:1", "exec:/a/../b"] {
         let error = call(&connect_to(address, ProcessConfig::default()), 1).await.unwrap_err();
         assert_eq!((error.kind(), error.is_unsent()), (Kind::InvalidConfig, true), "{error}");

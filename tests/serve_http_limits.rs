@@ -199,6 +199,44 @@ async fn a_caller_that_does_not_read_loses_its_connection() {
 }
 
 #[tokio::test]
+async fn what_http_1_has_no_answer_for_is_refused() {
+    let (server, _) = run(patient()).await;
+    let chunked = "Host: a\r\nTransfer-Encoding: chunked\r\n";
+    for (version, fields, status) in [
+        ("1.1", "", "400"),
+        ("1.1", "Host: a\r\nHost: a\r\n", "400"),
+        ("1.1", "Host: a\r\nhost: b\r\n", "400"),
+        ("1.1", "Host: a b\r\n", "400"),
+        ("1.1", "Host: a/b\r\n", "400"),
+        ("1.1", "Host: me@a\r\n", "400"),
+        ("1.1", "Host: \u{e9}\r\n", "400"),
+        ("1.1", "Host: a\r\n", "200"),
+        ("1.1", "Host:\r\n", "200"),
+        ("1.1", "Host: [fe80::1]:80\r\n", "200"),
+        ("1.1", "Host: a_b.%C3%A9:80\r\n", "200"),
+        ("1.0", "", "200"),
+        ("1.0", "Host: a\r\nHost: b\r\n", "400"),
+        // Whose status would come after the body, where HTTP/1.1 has none.
+        ("1.1", "Host: a\r\nContent-Type: application/grpc\r\n", "505"),
+        ("1.1", "Host: a\r\nContent-Type: application/grpc+json\r\nTE: trailers\r\n", "505"),
+        ("1.1", "Host: a\r\nContent-Type: application/grpc-web\r\n", "200"),
+        ("1.1", chunked, "200"),
+        ("1.1", &chunked.replace("chunked", "Chunked"), "200"),
+        ("1.1", &chunked.replace("chunked", "gzip, chunked"), "501"),
+    ] {
+        let mut stream = server.connect().await;
+        let (length, body) = match fields.contains("Transfer") {
+            true => ("", "a\r\n{\"data\":3}\r\n0\r\n\r\n"),
+            false => ("Content-Length: 10\r\n", "{\"data\":3}"),
+        };
+        let text = format!("POST / HTTP/{version}\r\n{fields}{length}\r\n{body}");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let text = answer(&mut stream).await;
+        assert!(text.starts_with(&format!("HTTP/{version} {status} ")), "{fields}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn heads_and_bodies_that_are_too_large_are_refused() {
     let (server, _) = run(patient().with_max_headers(20).with_max_header_bytes(8 << 10)).await;
     let many = "X-A: 1\r\n".repeat(21);

@@ -32,7 +32,11 @@ use crate::{
         messages::{HealthCheckRequest, HealthCheckResponse},
         scheme,
     },
-    wire::{Cut, Gather, without_zone},
+    wire::{
+        Cut, Gather,
+        told::{ending, told},
+        without_zone,
+    },
 };
 
 /// What is read of an answer, at most.
@@ -129,8 +133,8 @@ impl GrpcCheck {
                 Cut::TooLong => "the answer is too long".into(),
                 Cut::Broken(error) => BoxError::from(error),
             })?;
-            let status = trailers.and_then(|trailers| Status::from_header_map(&trailers));
-            verdict(status.or_else(|| Status::from_header_map(&parts.headers)), message)
+            let status = ending(&parts.headers, &message, trailers.as_deref()).and_then(told);
+            verdict(status, message)
         });
         match select(conversation, pin!(connection)).await {
             Either::Left((verdict, _)) => verdict,

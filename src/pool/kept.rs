@@ -1,6 +1,8 @@
 //! A connection that a pool keeps.
 
-use crate::time::Instant;
+use std::time::Duration;
+
+use crate::time::{Instant, later};
 
 /// A connection, or the handle of one.
 pub(crate) trait Pooled: Sized {
@@ -10,6 +12,11 @@ pub(crate) trait Pooled: Sized {
     /// Whether it carries calls, of one that carries many at once.
     fn is_busy(&self) -> bool {
         false
+    }
+
+    /// How long the other end says that it keeps it without a call.
+    fn kept_for(&self) -> Option<Duration> {
+        None
     }
 
     /// One more handle, of a connection that carries many calls at once.
@@ -46,8 +53,10 @@ impl<C: Pooled> Kept<C> {
         self.retires.is_some_and(|retires| retires <= now)
     }
 
-    /// How long it may be idle, if that is `until` at most.
-    pub(super) fn idle_until(&self, until: Instant) -> Instant {
+    /// Until when it may be idle, if that is for `limit` at most.
+    pub(super) fn idle_until(&self, now: Instant, limit: Duration) -> Instant {
+        let limit = self.connection.kept_for().map_or(limit, |told| told.min(limit));
+        let until = later(now, limit);
         self.retires.map_or(until, |retires| retires.min(until))
     }
 }

@@ -292,7 +292,7 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
     }
 
     fn idle_until(&self, kept: &Kept<C>, now: Instant) -> Instant {
-        kept.idle_until(later(now, self.limits.idle_timeout))
+        kept.idle_until(now, self.limits.idle_timeout)
     }
 
     fn close(&mut self, after: &mut After<C, E, W>, is_to: impl Fn(&Idle<C>) -> bool) {
@@ -309,7 +309,7 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
     /// left.
     pub(super) fn sweep(&mut self, now: Instant, after: &mut After<C, E, W>) -> Option<Instant> {
         self.close(after, |idle| !idle.is_usable(now));
-        // One that comes back later is idle for as long as any.
+        // One that comes back later is idle for as long as any, unless its other end closes it before.
         let next = self.idle.iter().map(|idle| match idle.until > now {
             true => idle.until,
             // It is busy.

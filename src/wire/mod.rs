@@ -7,6 +7,9 @@ mod network;
 pub(crate) mod rate_limit;
 pub(crate) mod rpc_status;
 mod time;
+mod tokens;
+#[cfg(feature = "grpc")]
+pub(crate) mod told;
 mod unzip;
 
 use std::borrow::Cow;
@@ -22,6 +25,7 @@ pub(crate) use self::{
     },
     network::{Network, masked},
     time::{parse_rfc3339, rfc3339, system_time},
+    tokens::{has_token, kept_for, tokens},
     unzip::unzip,
 };
 

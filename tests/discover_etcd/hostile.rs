@@ -1,6 +1,13 @@
 //! Answers that no etcd gives.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
 use tower_upstream::{discover::Discover, error::Kind};
 
 use super::*;
@@ -103,4 +110,40 @@ async fn what_is_told_of_a_watch_that_is_not_there_is_ignored() {
     add(&cluster, &["b"]);
     expect(&mut sets, &["a", "b"]).await;
     assert_eq!(tax.handle().failures(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn details_that_cannot_be_read_end_no_watch() {
+    for in_head in [true, false] {
+        let answer = move |_: Request<Incoming>| async move {
+            let mut told = HeaderMap::new();
+            told.insert("grpc-status", HeaderValue::from_static("14"));
+            told.insert("grpc-message", HeaderValue::from_static("caf%E9"));
+            told.insert("grpc-status-details-bin", HeaderValue::from_static("!!!"));
+            let (head, trailers) =
+                if in_head { (told, None) } else { (HeaderMap::new(), Some(Ok(told))) };
+            let body = Empty::<Bytes>::new().with_trailers(async move { trailers });
+            let mut response = Response::new(body);
+            *response.headers_mut() = head;
+            let kind = HeaderValue::from_static("application/grpc");
+            response.headers_mut().insert("content-type", kind);
+            Ok::<_, Infallible>(response)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = http2::Builder::new(TokioExecutor::new());
+                let served = server.serve_connection(TokioIo::new(stream), service_fn(answer));
+                tokio::spawn(served);
+            }
+        });
+        let config = EtcdConfig::default().with_endpoints([url]);
+        let tax = Etcd::new(config).unwrap().service("tax").unwrap();
+        assert!(tax.first_snapshot(secs(30)).await.is_err());
+        // It goes on asking, and knows why it has nothing.
+        assert!(tax.handle().failures() > 1, "{:?}", tax.handle());
+        let error = tax.handle().last_error().unwrap();
+        assert!(error.to_string().contains("etcd at `http://127.0.0.1:"), "{error}");
+    }
 }

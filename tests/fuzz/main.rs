@@ -49,7 +49,8 @@ use std::{
 use mutate::Mutator;
 use wire::{
     frames::Frames,
-    stream::{Asked, Told, text},
+    stream::{Asked, Told},
+    text::text,
 };
 
 #[path = "../../src/duration.rs"]

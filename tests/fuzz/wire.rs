@@ -14,6 +14,8 @@ pub mod process;
 mod scan;
 #[path = "../../src/plugin/wire/stream.rs"]
 pub mod stream;
+#[path = "../../src/plugin/wire/text.rs"]
+pub mod text;
 
 /// What a connection does with bytes that come: never more than there is room for.
 pub fn feed(frames: &mut frames::Frames, bytes: &mut &[u8], limit: usize) {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use super::{
     options::EnvOptions,
-    secrets,
     text::{Left, Replaced, Room, replaced},
 };
 use crate::{
@@ -12,8 +11,7 @@ use crate::{
     error::Code,
 };
 
-/// Replaces the placeholders in every text, and reads the secrets that are written elsewhere. `notes` get what only
-/// looks like a placeholder.
+/// Replaces the placeholders in every text. `notes` get what only looks like one.
 pub(crate) fn expand_all(
     node: &mut Node,
     path: &Path<'_>,
@@ -46,7 +44,6 @@ impl Expanding<'_> {
                         self.notes.push(in_key(key_place.clone()).at(path));
                     }
                     self.expand(node, &path);
-                    secrets::read(node, &path, self.options, self.flaws);
                 }
             }
             Value::Text(Text { text, is_loose }) => {

@@ -25,5 +25,5 @@ mod process;
 mod secrets;
 mod text;
 
-pub(crate) use self::{expand::expand_all, overrides::override_all};
+pub(crate) use self::{expand::expand_all, overrides::override_all, secrets::read_secrets};
 pub use self::{options::EnvOptions, process::process, text::expand};

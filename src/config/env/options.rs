@@ -32,8 +32,12 @@ pub struct EnvOptions {
     /// Values of variables that the environment does not have. Default: none.
     pub overrides: BTreeMap<String, String>,
     /// Prefix of variables that set a value by its path: with `MYAPP_`,
-    /// `MYAPP_PLUGINS__TAX__RATE_LIMIT__BURST_SIZE` sets the burst of the plugin `tax`. A variable that leads
-    /// nowhere is a mistake. Default: none.
+    /// `MYAPP_PLUGINS__TAX__RATE_LIMIT__BURST_SIZE` sets the burst of the plugin `tax`. Names are read in any case,
+    /// with `_` for each sign that a variable cannot have; those in `env` are exact. An item of a list is found by
+    /// its `name` or its number, from 0, and one of a list in `env` by the name of its variable. A value is taken
+    /// as it is, without placeholders. Where the file has no text for a secret, `__FILE` and `__ENV` say where it
+    /// is. A variable that leads nowhere, to an item that a list does not have, or where another variable leads
+    /// as well is a mistake. An empty one counts as not set. Default: none.
     pub override_prefix: Option<String>,
     /// In place of the environment of the process.
     #[serde(skip)]
@@ -100,7 +104,7 @@ impl EnvOptions {
         value.filter(|value| value.as_ref().is_ok_and(|value| !value.is_empty()) || value.is_err())
     }
 
-    /// All variables whose names begin with `prefix`, in order, with their values.
+    /// All variables that are set and whose names begin with `prefix`, in order, with their values.
     pub(super) fn with_prefix_of(&self, prefix: &str) -> Vec<(String, Result<String, String>)> {
         let has_prefix =
             |name: &str| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
@@ -118,6 +122,7 @@ impl EnvOptions {
                 all.collect()
             }
         };
+        found.retain(|(_, value)| value.as_ref() != Ok(&String::new()));
         found.sort();
         found
     }

@@ -1,5 +1,7 @@
 //! Single values from the environment, by their paths.
 
+use std::{borrow::Cow, iter};
+
 use super::{options::EnvOptions, text::checked};
 use crate::{
     config::{
@@ -13,6 +15,9 @@ use crate::{
 
 /// Between two parts of a path.
 const BETWEEN: &str = "__";
+
+/// A name holds it no more often, but once.
+const MOST_JOINED: usize = 8;
 
 /// Sets what variables with the prefix say.
 pub(crate) fn override_all(root: &mut Node, options: &EnvOptions, flaws: &mut Flaws) {
@@ -67,10 +72,17 @@ type Wrong = (String, Option<String>);
 
 /// Sets the value at a path below `node`, which is that of the key `above`.
 fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), Wrong> {
-    let Some((part, rest)) = parts.split_first() else {
-        *node = value;
-        return Ok(());
+    if parts.is_empty() {
+        return put(node, value);
+    }
+    let is_env = ["env", "environment"].iter().any(|key| above.eq_ignore_ascii_case(key));
+    let (part, rest) = match &node.value {
+        _ if is_env => variable(parts),
+        Value::List(nodes) => first(nodes.iter().filter_map(name), parts),
+        Value::Map(members) => first(members.iter().map(|member| &*member.key), parts),
+        _ => first(iter::empty(), parts),
     };
+    let part = &*part;
     if part.is_empty() {
         return Err(("leads nowhere: a part of the path is empty".to_owned(), None));
     }
@@ -79,9 +91,23 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
             let named = meant(nodes.iter().map(|node| name(node).unwrap_or_default()), part)?;
             let index =
                 named.or_else(|| part.parse().ok().filter(|&index: &usize| index < nodes.len()));
-            match index {
-                Some(index) => set(&mut nodes[index], "", rest, value),
-                None => {
+            match (index, &value.value) {
+                (Some(index), _) => set(&mut nodes[index], "", rest, value),
+                // Go has a list of `NAME=value` there.
+                (None, Value::Text(Text { text, .. })) if is_env && rest.is_empty() => {
+                    let text = format!("{part}={text}");
+                    let value = Node { place: value.place, value: Value::text(text) };
+                    let is_it = |node: &Node| {
+                        let name = node.text().and_then(|text| text.split_once('='));
+                        name.is_some_and(|(name, _)| name == part)
+                    };
+                    match nodes.iter_mut().find(|node| is_it(node)) {
+                        Some(node) => put(node, value)?,
+                        None => nodes.push(value),
+                    }
+                    Ok(())
+                }
+                (None, _) => {
                     let names: Vec<_> = nodes.iter().filter_map(name).collect();
                     let part = part.to_ascii_lowercase();
                     Err((
@@ -92,7 +118,12 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
             }
         }
         Value::Map(members) => {
-            let named = meant(members.iter().map(|member| &*member.key), part)?;
+            let keys = members.iter().map(|member| &*member.key);
+            // The names of variables are told apart by their case, others are in small letters here.
+            let named = match is_env {
+                true => keys.clone().position(|key| key == part),
+                false => meant(keys, part)?,
+            };
             let of_field = || {
                 let part = part.to_ascii_lowercase();
                 members.iter().position(|member| is_same(&member.key, &part))
@@ -102,7 +133,7 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
             match named.or_else(of_field).map(|index| &mut members[index]) {
                 Some(member) if rest.is_empty() => {
                     member.key_place = value.place.clone();
-                    member.node = value;
+                    put(&mut member.node, value)?;
                     if is_other {
                         member.key = part.to_ascii_lowercase();
                     }
@@ -113,11 +144,7 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
                     let place = value.place.clone();
                     let map = Value::Map(Vec::new());
                     let mut node = Node { place: place.clone(), value: map };
-                    // The names of variables are told apart by their case, others are in small letters here.
-                    let key = match above.to_ascii_lowercase().as_str() {
-                        "env" | "environment" => (*part).to_owned(),
-                        _ => part.to_ascii_lowercase(),
-                    };
+                    let key = if is_env { part.to_owned() } else { part.to_ascii_lowercase() };
                     set(&mut node, &key, rest, value)?;
                     members.push(Member { key, key_place: place, node });
                     Ok(())
@@ -130,6 +157,45 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
         }
         _ => Err((format!("leads nowhere: there is {} above it", node.kind()), None)),
     }
+}
+
+/// Puts a value in place of another, which no other variable has set.
+fn put(node: &mut Node, value: Node) -> Result<(), Wrong> {
+    let is_new = matches!(&node.value, Value::Map(members) if members.is_empty());
+    match &node.place {
+        Place::Variable(other) if !is_new => {
+            Err((format!("sets what `{other}` sets as well; leave one of them out"), None))
+        }
+        _ => {
+            *node = value;
+            Ok(())
+        }
+    }
+}
+
+/// The first name of a path, and what is below it. A name may hold what stands between two.
+fn first<'n, 'p>(
+    names: impl Iterator<Item = &'n str> + Clone,
+    parts: &'p [&'p str],
+) -> (Cow<'p, str>, &'p [&'p str]) {
+    for count in (2..=parts.len().min(MOST_JOINED)).rev() {
+        let joined = parts[..count].join(BETWEEN);
+        if names.clone().any(|name| is(name, &joined)) {
+            return (joined.into(), &parts[count..]);
+        }
+    }
+    match parts.split_first() {
+        Some((part, rest)) => ((*part).into(), rest),
+        None => ("".into(), parts),
+    }
+}
+
+/// The name of a variable of a program, which is all that follows but for where a secret is.
+fn variable<'p>(parts: &'p [&'p str]) -> (Cow<'p, str>, &'p [&'p str]) {
+    let is_place = |part: &&str| ["env", "file"].iter().any(|key| key.eq_ignore_ascii_case(part));
+    let has_place = parts.len() > 1 && parts.last().is_some_and(is_place);
+    let (name, rest) = parts.split_at(parts.len() - usize::from(has_place));
+    (name.join(BETWEEN).into(), rest)
 }
 
 fn name(node: &Node) -> Option<&str> {

@@ -1,6 +1,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{expand::expand_all, options::EnvOptions, overrides::override_all};
+use super::{
+    expand::expand_all, options::EnvOptions, overrides::override_all, secrets::read_secrets,
+};
 use crate::{
     auth::shown::{Shown, showing},
     config::{
@@ -45,6 +47,7 @@ pub fn process<T: Serialize + DeserializeOwned>(
     let mut root = Node::from(written.map_err(Error::caller)?);
     expand_all(&mut root, &Path::Root, options, &mut flaws, &mut Flaws::default());
     override_all(&mut root, options, &mut flaws);
+    read_secrets(&mut root, &Path::Root, options, &mut flaws);
     let mut reading = Reading::new(Format::Toml, "");
     let read = reading.read::<T>(&root, &Path::Root);
     flaws.extend(reading.found.flaws.sorted());

@@ -5,7 +5,7 @@ use crate::{
     config::{
         error::{is_secret_of_file, is_secrets},
         file::of_regular,
-        value::{Flaw, Flaws, Node, Path, Value},
+        value::{Flaw, Flaws, Member, Node, Path, Value},
     },
     error::{Code, Quoted},
 };
@@ -13,8 +13,31 @@ use crate::{
 /// No secret is longer, in bytes.
 const MAX_SECRET: u64 = 64 << 10;
 
-/// Puts the secret in place of what says where it is.
-pub(super) fn read(node: &mut Node, path: &Path<'_>, options: &EnvOptions, flaws: &mut Flaws) {
+/// Puts each secret in place of what says where it is, which a variable may have set.
+pub(crate) fn read_secrets(
+    node: &mut Node,
+    path: &Path<'_>,
+    options: &EnvOptions,
+    flaws: &mut Flaws,
+) {
+    match &mut node.value {
+        Value::List(nodes) => {
+            for (index, node) in nodes.iter_mut().enumerate() {
+                read_secrets(node, &path.index(index), options, flaws);
+            }
+        }
+        Value::Map(members) => {
+            for Member { key, node, .. } in members {
+                let path = path.key(key);
+                read_secrets(node, &path, options, flaws);
+                read(node, &path, options, flaws);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn read(node: &mut Node, path: &Path<'_>, options: &EnvOptions, flaws: &mut Flaws) {
     let [member] = node.members() else { return };
     let Some(name) = member.node.text() else { return };
     let read = match &*member.key {

@@ -4,7 +4,7 @@ use super::options::{ReadOptions, Unknown};
 use crate::{
     config::{
         absent::{drop_absent, drop_unset},
-        env::{expand_all, override_all},
+        env::{expand_all, override_all, read_secrets},
         error::{ConfigError, Context, Mistake},
         merge::{check_plugins, drop_twice, fill_in, find, find_mut},
         model::{Config, PluginConfig, Preset, Sections},
@@ -44,6 +44,7 @@ pub(super) fn load(
     let mut found = Flaws::default();
     expand_all(&mut root, &Path::Root, &options.env, &mut flaws, &mut found);
     override_all(&mut root, &options.env, &mut flaws);
+    read_secrets(&mut root, &Path::Root, &options.env, &mut flaws);
     drop_absent(&mut root);
     drop_unset(&mut root, &mut found);
     drop_twice(&mut root, &mut flaws);

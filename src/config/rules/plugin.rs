@@ -38,7 +38,28 @@ pub(crate) fn check_plugin(
     let is_own = |name: &String| *name == plugin.kind || *name == plugin.transport;
     // A factory of the program's own knows its options.
     if !transports.iter().any(is_own) {
+        check_program(plugin, checked);
         check_options(plugin, defaults, checked);
+    }
+}
+
+/// What the system hands to no program.
+fn check_program(plugin: &PluginConfig, checked: &mut Checked<'_>) {
+    let paths = [("executable", &plugin.executable), ("work_dir", &plugin.work_dir)];
+    let paths = paths.into_iter().map(|(key, path)| (key.to_owned(), path));
+    let args = plugin.args.iter().enumerate().map(|(index, arg)| (format!("args[{index}]"), arg));
+    for (key, _) in paths.chain(args).filter(|(_, text)| text.contains('\0')) {
+        checked.wrong(&key, Code::CONFIG_1703, "it holds a NUL, which no program can get");
+    }
+    for (name, value) in &plugin.env {
+        let shown = Quoted(name);
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let message = format!("`{shown}` is no name of a variable");
+            checked.wrong("env", Code::CONFIG_1703, message);
+        } else if value.expose().contains('\0') {
+            let message = format!("the value of `{shown}` holds a NUL, which no program can get");
+            checked.wrong("env", Code::CONFIG_1703, message);
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) fn of_plugin(plugin: &mut Value) {
     let in_text = |pattern: &str| json!({ "properties": { "endpoint": { "pattern": pattern } } });
     // A variable may be anything.
     let url = in_text("^[A-Za-z][A-Za-z0-9+.-]*://[^/?#:]|\\$\\{");
+    // Not every validator knows a pattern for what does not follow.
+    let plain = json!({ "type": "string", "pattern": "^[hH][tT][tT][pP]://" });
+    let secure = json!({ "properties": { "endpoint": { "not": plain } } });
     let places = ["endpoint", "endpoints", "discover"];
     let places_and_program = ["executable", "endpoint", "endpoints", "discover"];
     plugin["allOf"] = json!([
@@ -27,7 +30,7 @@ pub(super) fn of_plugin(plugin: &mut Value) {
         { "if": over(&["http", "https", "grpc", "grpc-tls", "unix"]), "then": needs(&places) },
         { "if": over(&["exec"]), "then": needs(&places_and_program) },
         { "if": over(&["http", "https"]), "then": url },
-        { "if": over(&["https"]), "then": in_text("^(?![hH][tT][tT][pP]://)") },
+        { "if": over(&["https"]), "then": secure },
     ]);
     plugin["properties"]["name"]["minLength"] = json!(1);
     plugin["properties"]["transport"]["minLength"] = json!(1);

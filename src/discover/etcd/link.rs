@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
-use http::{Uri, uri::PathAndQuery};
+use http::{Response, Uri, uri::PathAndQuery};
+use http_body::Frame;
+use http_body_util::{BodyExt, combinators::MapFrame};
 use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
@@ -22,7 +25,7 @@ use super::{
     codec::{Codec, MAX_MESSAGE},
     server::Server,
 };
-use crate::{dial::Dialer, error::BoxError};
+use crate::{dial::Dialer, error::BoxError, wire::told::mend};
 
 /// A quiet connection is probed after so long, and closed if there is no answer for [`PONG`]: a member that
 /// is cut off would be waited for for ever.
@@ -119,7 +122,7 @@ fn with_token<T>(mut request: Request<T>, token: Option<&AsciiMetadataValue>) ->
 struct Channel(SendRequest<Body>);
 
 impl Service<http::Request<Body>> for Channel {
-    type Response = http::Response<Incoming>;
+    type Response = Response<MapFrame<Incoming, fn(Frame<Bytes>) -> Frame<Bytes>>>;
     type Error = hyper::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
 
@@ -128,7 +131,22 @@ impl Service<http::Request<Body>> for Channel {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        let sent = self.0.send_request(request);
+        Box::pin(async move {
+            let (mut parts, body) = sent.await?.into_parts();
+            mend(&mut parts.headers);
+            Ok(Response::from_parts(parts, body.map_frame(mended as fn(_) -> _)))
+        })
+    }
+}
+
+fn mended(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            mend(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 

@@ -8,6 +8,8 @@ use http::{
     },
 };
 
+use crate::wire::{has_token, tokens};
+
 /// Those that need no mention in `Connection` (RFC 9110 §7.6.1), and those of credentials for this proxy.
 ///
 /// Not `Trailer`: it says which trailers the body has, and these are sent on.
@@ -49,20 +51,6 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
-}
-
-/// Whether a list holds this token, which is written in lower case.
-pub(super) fn has_token(headers: &HeaderMap, list: &HeaderName, token: &str) -> bool {
-    tokens(headers, list).any(|found| found.eq_ignore_ascii_case(token))
-}
-
-/// The tokens of a list, however many lines it has.
-pub(super) fn tokens<'a>(
-    headers: &'a HeaderMap,
-    list: &HeaderName,
-) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{io::copy_bidirectional, runtime::Handle};
 
-use super::hop_by_hop::{has_token, tokens};
 use crate::{
     error::{Error, Kind},
     http::connection::ConnectionSlot,
+    wire::{has_token, tokens},
 };
 
 /// A client's connection, and the protocols that it asked for.

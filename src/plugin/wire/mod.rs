@@ -12,6 +12,7 @@ mod plain;
 pub(crate) mod process;
 mod scan;
 pub(crate) mod stream;
+mod text;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod unwritten;
 
@@ -24,4 +25,5 @@ pub(crate) use self::{
     json::{members, to_json, value},
     messages::{Messages, NoMessage},
     plain::Plain,
+    text::text,
 };

@@ -1,6 +1,6 @@
 //! The messages of a stream: what a host asks, and what a plugin answers.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -152,18 +152,11 @@ impl<'a> Told<'a> {
     }
 }
 
-/// The text of a message. Bytes that are no UTF-8 become U+FFFD, as in Go.
-pub(crate) fn text(message: &[u8]) -> Cow<'_, str> {
-    // Many bytes at once, which the lossy one does not look at.
-    let text = std::str::from_utf8(message);
-    text.map_or_else(|_| String::from_utf8_lossy(message), Cow::Borrowed)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::text::text, *};
 
     fn written<T: Serialize>(of: &T) -> String {
         String::from_utf8(message(of).unwrap()).unwrap()

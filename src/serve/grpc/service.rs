@@ -59,6 +59,7 @@ use crate::{
 /// | no message, or more than one | `UNIMPLEMENTED` |
 /// | a message that is compressed | `UNIMPLEMENTED`, with `grpc-accept-encoding`; `INTERNAL` without a `grpc-encoding` |
 /// | a request that is not of gRPC | the status 405 or 415 of HTTP |
+/// | one over HTTP/1.1, to a server of this crate | the status 505 of HTTP; in a server of another, let it speak HTTP/2 alone |
 ///
 /// # Bounds
 /// A message has at most 4 MiB. At most 1,024 callers watch the health at once; one more gets

@@ -21,6 +21,10 @@ use crate::error::{BoxError, Error};
 /// The rules of the socket are those of [`serve::unix`](crate::serve::unix()). A response cannot upgrade its
 /// connection.
 ///
+/// A request that is no HTTP, or one of HTTP/1.1 without a `Host`, with two, or with one that cannot be a host, is
+/// answered with 400, one of gRPC over HTTP/1.1 with 505, and one with a transfer coding other than `chunked` with 501. The
+/// service does not see them.
+///
 /// # Bounds
 /// Those of [`HttpServerConfig`].
 ///

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use ::http::{Request, Response, StatusCode};
+use ::http::{
+    Request, Response, StatusCode, Version,
+    header::{HOST, TRANSFER_ENCODING},
+};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -23,6 +26,7 @@ use crate::{
     http::{HeldBody, hold},
     serve::endless::Endless,
     time,
+    wire::{is_grpc, tokens},
 };
 
 #[derive(Clone)]
@@ -49,9 +53,8 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let visit = Some(self.pace.enter());
-        if request.headers().len() > self.max_headers {
-            // Of HTTP/2: HTTP/1 stops at that many.
-            return EntryFuture { state: State::TooLarge, visit };
+        if let Some(status) = refusal(&request, self.max_headers) {
+            return EntryFuture { state: State::Refused { status }, visit };
         }
         let until = time::later(time::now(), self.pace.limits().body);
         let mut request = request.map(|body| RequestBody::new(body, until));
@@ -60,6 +63,41 @@ where
         }
         EntryFuture { state: State::Called { future: self.inner.call(request) }, visit }
     }
+}
+
+/// The status of a request that no service gets.
+fn refusal<B>(request: &Request<B>, max_headers: usize) -> Option<StatusCode> {
+    let headers = request.headers();
+    if headers.len() > max_headers {
+        // Of HTTP/2: HTTP/1 stops at that many.
+        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    if request.version() > Version::HTTP_11 {
+        return None;
+    }
+    // What goes by the one, and what by the other, are told apart by nothing else (RFC 9112 §3.2).
+    let mut hosts = headers.get_all(HOST).into_iter();
+    let is_addressed = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host.as_bytes()),
+        (None, _) => request.version() < Version::HTTP_11,
+        _ => false,
+    };
+    if !is_addressed {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    // It would be made, and its status be lost.
+    if is_grpc(headers) {
+        return Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    }
+    // A coding that is not undone here (RFC 9112 §6.1).
+    let mut codings = tokens(headers, &TRANSFER_ENCODING);
+    let is_coded = codings.any(|coding| !coding.eq_ignore_ascii_case("chunked"));
+    is_coded.then_some(StatusCode::NOT_IMPLEMENTED)
+}
+
+/// Whether it has but the signs of a host and its port. It may be empty.
+fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
 }
 
 pin_project! {
@@ -74,7 +112,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         Called { #[pin] future: F },
-        TooLarge,
+        Refused { status: StatusCode },
     }
 }
 
@@ -89,9 +127,9 @@ where
         let this = self.project();
         let mut response = match this.state.project() {
             StateProj::Called { future } => ready!(future.poll(cx))?,
-            StateProj::TooLarge => {
+            StateProj::Refused { status } => {
                 let mut response = Response::new(R::from(Bytes::new()));
-                *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                *response.status_mut() = *status;
                 response
             }
         };

@@ -17,7 +17,7 @@ use crate::{
     error::BoxError,
     plugin::{
         Call,
-        wire::{Pairs, data, members, value},
+        wire::{Pairs, data, members, text, value},
     },
     wire::{self, Cut},
 };
@@ -80,7 +80,7 @@ where
     })?;
     let header_id =
         parts.as_ref().and_then(|parts| parts.headers.get("x-request-id")?.to_str().ok());
-    parse(&String::from_utf8_lossy(&body), header_id).map_err(|problem| {
+    parse(&text(&body), header_id).map_err(|problem| {
         let problem = format!("this is no call: {}", wire::start(&problem.to_string(), 1_024));
         (StatusCode::BAD_REQUEST, problem.into())
     })

@@ -22,7 +22,8 @@ use crate::{
     dial::Socket,
     plugin::wire::{
         Malformed, Messages, NoMessage,
-        stream::{AUTH, Asked, text},
+        stream::{AUTH, Asked},
+        text,
     },
     time::{self, Instant},
     wire,

@@ -17,6 +17,7 @@ use super::{answer, config::StdioConfig};
 use crate::plugin::wire::{
     lines::{Line, Lines},
     process::id_at_start,
+    text,
     unwritten::Unwritten,
 };
 
@@ -122,7 +123,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Run<'_, R, W> {
     fn begin(&mut self, line: Line, spawn: &impl Fn(&mut JoinSet<Vec<u8>>, String)) {
         match line {
             Line::Whole(line) => {
-                let text = String::from_utf8_lossy(&line);
+                let text = text(&line);
                 if !text.trim_ascii().is_empty() {
                     spawn(&mut self.tasks, text.into_owned());
                 }

@@ -13,7 +13,10 @@ use crate::{
     },
     time,
     transport::http::Received,
-    wire::{self, GRPC_STATUS},
+    wire::{
+        self,
+        told::{ending, told},
+    },
 };
 
 /// Returns the reply in `received`, or the error that it holds or is.
@@ -35,12 +38,10 @@ pub(super) fn message(
     trailers: Option<&HeaderMap>,
     body: Bytes,
 ) -> Result<Bytes, Error> {
-    // Without a message, all may be in the head.
-    let of = trailers.filter(|trailers| trailers.contains_key(GRPC_STATUS));
-    let of = of.unwrap_or(&parts.headers);
-    let code = wire::grpc_trailer(of);
+    let of = ending(&parts.headers, &body, trailers);
+    let code = of.and_then(wire::grpc_trailer);
     if code.is_some_and(|code| code != 0) {
-        return Err(answered(&Status::from_header_map(of).unwrap_or(Status::unknown(""))));
+        return Err(answered(&of.and_then(told).unwrap_or(Status::unknown(""))));
     }
     if parts.status != StatusCode::OK || !wire::is_grpc(&parts.headers) {
         return Err(no_grpc(parts.status, &parts.headers));

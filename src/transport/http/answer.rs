@@ -1,7 +1,7 @@
 //! Reads responses of plugins.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, header::LOCATION};
 use serde::de::DeserializeOwned;
 
 use super::exchange::Received;
@@ -10,8 +10,7 @@ use crate::{
     plugin::{
         HealthStatus, PluginInfo, Reply,
         wire::{
-            MAX_TEXT, Pairs, Plain, data, members, mistyped, stream::text, undecodable, value,
-            with_words,
+            MAX_TEXT, Pairs, Plain, data, members, mistyped, text, undecodable, value, with_words,
         },
     },
     time, wire,
@@ -75,7 +74,7 @@ fn refused(received: &Received) -> Error {
     let status = received.parts.status;
     let mut message = format!("HTTP request failed with status {}", status.as_u16());
     let mut error = Error::failed(kind_of(status));
-    if status.is_redirection() {
+    if status.is_redirection() && received.parts.headers.contains_key(LOCATION) {
         message.push_str(", and redirects are not followed: use the address that it leads to");
     } else if let Some(said) = said(received) {
         error = with_words(error, &said);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
+use http::{HeaderValue, Request, Response, Uri, header::HOST, response::Parts, uri};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
@@ -25,7 +25,7 @@ use crate::{
     dial::{ConnectError, Connection, ReadsOn, Socket, TcpConnector, Tls},
     http::{ConnectionSlot, Moment},
     pool::{self, Pooled},
-    wire::without_zone,
+    wire::{kept_for, without_zone},
 };
 
 /// Boxed because hyper's cannot be named.
@@ -60,6 +60,8 @@ pub(super) struct HttpConnection {
     private: bool,
     /// Of TLS: why the endpoint ended the handshake, once it did.
     alert: Option<Alert>,
+    /// Of HTTP/1: how long the endpoint keeps it without a call, as it says.
+    kept_for: Option<Duration>,
 }
 
 enum Sender {
@@ -84,7 +86,8 @@ impl HttpConnection {
                 true => (http2(io, config, place).await?, Some(uri::Scheme::HTTP)),
                 false => (http1(io, config, place).await?, None),
             };
-            return Ok(Self { sender, scheme, authority, host, slot, private: true, alert: None });
+            let (private, alert, kept_for) = (true, None, None);
+            return Ok(Self { sender, scheme, authority, host, slot, private, alert, kept_for });
         }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
@@ -103,7 +106,7 @@ impl HttpConnection {
             (http1(io, config, place).await?, None)
         };
         let scheme = url.into_parts().scheme;
-        Ok(Self { sender, scheme, authority, host, slot, private, alert })
+        Ok(Self { sender, scheme, authority, host, slot, private, alert, kept_for: None })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
@@ -150,10 +153,11 @@ impl HttpConnection {
         self.alert.as_ref()?.get().map(String::as_str)
     }
 
-    /// A whole answer came.
-    pub(super) fn answered(&self) {
-        if let Sender::Http2(_, silence) = &self.sender {
-            silence.end();
+    /// A whole answer came, with this head.
+    pub(super) fn answered(&mut self, head: &Parts) {
+        match &self.sender {
+            Sender::Http1(_) => self.kept_for = kept_for(&head.headers),
+            Sender::Http2(_, silence) => silence.end(),
         }
     }
 
@@ -177,6 +181,10 @@ impl Pooled for HttpConnection {
         }
     }
 
+    fn kept_for(&self) -> Option<Duration> {
+        self.kept_for
+    }
+
     fn is_busy(&self) -> bool {
         matches!(&self.sender, Sender::Http2(_, silence) if silence.is_shared())
     }
@@ -187,7 +195,7 @@ impl Pooled for HttpConnection {
         let (scheme, authority) = (self.scheme.clone(), self.authority.clone());
         let host = self.host.clone();
         let (slot, private, alert) = (self.slot.clone(), self.private, self.alert.clone());
-        Some(Self { sender, scheme, authority, host, slot, private, alert })
+        Some(Self { sender, scheme, authority, host, slot, private, alert, kept_for: None })
     }
 }
 

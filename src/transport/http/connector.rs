@@ -25,6 +25,13 @@ use crate::{
 /// connection that is older than [`max_connection_age`](HttpConfig::max_connection_age) carries no more
 /// calls, so that a name which leads to another host by now is noticed.
 ///
+/// A connection is idle for at most [`idle_timeout`](HttpConfig::idle_timeout), and of HTTP/1 for a second less than
+/// the `Keep-Alive: timeout` that the endpoint sends, or for half of it if it is shorter than 2 s: what is sent just as
+/// an endpoint closes a connection may not be sent again.
+///
+/// Connections lead to the endpoint itself: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are not read, which Go's client
+/// does. Where only a proxy leads out, take a client that goes through it, by [`connect_fn`](crate::connect_fn).
+///
 /// # Unix sockets
 /// An endpoint may have an address such as `http+unix://%2Frun%2Ftax.sock/rpc/tax`: HTTP/1.1 over the Unix
 /// socket at `/run/tax.sock`. `Host` is `localhost`. The process at the other end must belong to one of
@@ -78,6 +85,9 @@ use crate::{
 /// fails, and does not count against the endpoint, unless the connection that died replaced others that
 /// had died less than a second before. A call that fails on a new connection counts against the
 /// endpoint, and for one second after that, no call is sent again.
+///
+/// A 408 that ends a connection of HTTP/1 which had been used before counts as such a death: servers and balancers
+/// write it before they close one without calls (RFC 9110 §15.5.9).
 ///
 /// # Example
 /// ```

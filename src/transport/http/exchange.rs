@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use super::{
     config::HttpConfig,
     connection::{BoxResponse, Lease, Waiting},
-    failure::{Failure, broke_off, cannot_connect, shut_out, too_long},
+    failure::{Failure, broke_off, cannot_connect, farewell, is_farewell, shut_out, too_long},
     outgoing::{Outgoing, Sending},
     pool::Pool,
     timer::Timer,
@@ -225,12 +225,19 @@ impl Exchange {
                         }
                         Ok(response) => {
                             let (parts, body) = response.into_parts();
+                            let mut lease = lease.take();
+                            if let Some(lease) = lease.as_mut().filter(|_| is_farewell(&parts)) {
+                                if lease.connection().is_older_than(*this.begun) {
+                                    let (error, epoch) = (farewell(config), Some(lease.epoch()));
+                                    return Poll::Ready(Err(Failure { error, epoch }));
+                                }
+                            }
                             let limit = if parts.status.is_success() {
                                 config.max_response_bytes
                             } else {
                                 config.max_response_bytes.min(MAX_ERROR_BODY)
                             };
-                            let (lease, body) = (lease.take(), Gather::new(body, limit));
+                            let body = Gather::new(body, limit);
                             this.state.set(State::Reading { lease, parts: Some(parts), body });
                         }
                     }
@@ -245,7 +252,7 @@ impl Exchange {
                     return Poll::Ready(match result {
                         Ok(body) => {
                             if let Some(mut lease) = lease.take() {
-                                lease.connection().answered();
+                                lease.connection().answered(&parts);
                                 this.pool.give_back(lease);
                             }
                             Ok(Received { parts, body, trailers, config })
@@ -269,7 +276,7 @@ impl Exchange {
     /// those that are idle beside it may be as dead. So they are let go, and the request is sent once
     /// more, where that is safe. If fresh connections fail as well, it is the endpoint after all. A
     /// connection that brought the head of an answer was alive, so what comes after that is the
-    /// endpoint's.
+    /// endpoint's; but for a farewell, which is no answer.
     #[cold]
     fn send_again(
         self: Pin<&mut Self>,

@@ -2,11 +2,14 @@
 
 use std::{error::Error as _, io};
 
+use http::{StatusCode, Version, header::CONNECTION, response::Parts};
+
 use super::config::HttpConfig;
 use crate::{
     dial::ConnectError,
     error::{Error, Fault, Kind, root},
     http::{is_broken, lost_its_task},
+    wire::has_token,
 };
 
 /// Why an attempt has no response.
@@ -45,6 +48,24 @@ impl Failure {
         }
         Self { error, epoch: used.filter(|_| was_broken) }
     }
+}
+
+/// Whether a response is none to the request, but what some servers and balancers say to a connection that was not
+/// used for a while, before they close it (RFC 9110 §15.5.9).
+pub(super) fn is_farewell(parts: &Parts) -> bool {
+    let says = |token| has_token(&parts.headers, &CONNECTION, token);
+    parts.status == StatusCode::REQUEST_TIMEOUT
+        && match parts.version {
+            Version::HTTP_10 => !says("keep-alive"),
+            Version::HTTP_11 => says("close"),
+            _ => false,
+        }
+}
+
+/// Of a connection that was there before, and has ended so.
+pub(super) fn farewell(config: &HttpConfig) -> Error {
+    let message = "request failed with status 408: the endpoint gave up a connection without calls";
+    Error::failed(Kind::Connection).message(format!("{} {message}", config.speaks.name()))
 }
 
 /// Of the body of a response. A connection that brought its head was alive, however old.

@@ -142,8 +142,16 @@ impl Program {
 
 /// The error for what the system refuses when a process is to be started.
 pub(super) fn cannot(error: io::Error) -> Error {
+    let missing = match error.kind() {
+        // Its file is open.
+        io::ErrorKind::NotFound => {
+            "; the program is there, but not what runs it (the interpreter in its first line, or its \
+             loader), or not its `work_dir`"
+        }
+        _ => "",
+    };
     Error::not_sent(Kind::Connection)
-        .message("subprocess execution failed: cannot start the plugin's process")
+        .message(format!("subprocess execution failed: cannot start the plugin's process{missing}"))
         .caused_by(error)
 }
 

@@ -10,7 +10,10 @@ use crate::{
     error::{Code, Error, Kind},
     plugin::{
         MULTIPLEX, PluginInfo,
-        wire::process::{Addressee, LineTold, addressee, id_at_start, with_id},
+        wire::{
+            process::{Addressee, LineTold, addressee, id_at_start, with_id},
+            text,
+        },
     },
     wire,
 };
@@ -108,7 +111,7 @@ impl Talk {
 
     /// Hears a line of the child.
     pub(super) fn hear(&mut self, line: Bytes) -> Heard {
-        let text = String::from_utf8_lossy(&line);
+        let text = text(&line);
         let (key, is_error) = match addressee(&text) {
             Addressee::Nobody => return Heard::Stray,
             Addressee::Id(id) => (Some(id), false),

@@ -8,11 +8,7 @@ use crate::{
     error::{Code, Error, Kind},
     plugin::{
         HealthStatus, PluginInfo, PluginStatus, Reply,
-        wire::{
-            MAX_TEXT, Plain, answered, data, mistyped,
-            stream::{Told, text},
-            undecodable,
-        },
+        wire::{MAX_TEXT, Plain, answered, data, mistyped, stream::Told, text, undecodable},
     },
     wire,
 };

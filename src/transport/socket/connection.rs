@@ -10,7 +10,8 @@ use crate::{
     error::{Code, Error, Kind, cut},
     plugin::wire::{
         Messages, NoMessage,
-        stream::{PING, Told, own_message, proof, text},
+        stream::{PING, Told, own_message, proof},
+        text,
     },
     pool::{self, Pooled},
 };
