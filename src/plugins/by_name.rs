@@ -23,6 +23,9 @@ use crate::{
 pin_project! {
     /// Response of [`Plugins::call`](super::Plugins::call).
     ///
+    /// The call counts as [in flight](super::Plugins::in_flight) until this is dropped or done: a plugin that is replaced
+    /// meanwhile keeps its connections until then, or until the call goes on at what has taken its place.
+    ///
     /// # Cancel safety
     /// Dropping it drops the call, and gives back what it reserved.
     #[must_use = "futures do nothing unless polled"]
@@ -129,8 +132,8 @@ impl<Req: Request, Res: Response> Way<Req, Res> {
     fn go_on(&mut self) -> Result<(), Error> {
         let Some(generation) = self.held.generation() else { return Ok(()) };
         generation.waiting.leave(&mut self.waits);
-        let next = generation.current().ok_or_else(|| gone(&generation.plugin.name))?;
         self.stack = None;
+        let next = generation.next().ok_or_else(|| gone(&generation.plugin.name))?;
         self.held = InFlight::of(&next);
         Ok(())
     }

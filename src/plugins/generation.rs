@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc, LazyLock, OnceLock, Weak,
+    Arc, LazyLock, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -42,8 +42,8 @@ pub(super) struct Generation<Req, Res> {
     pub(super) waiting: WaitList,
     /// Clones of the stack, for calls by name.
     pub(super) idle: Idle<PluginStack<Req, Res>>,
-    /// Where it stands, for those that wait for it.
-    at: OnceLock<Weak<dyn Stands<Req, Res>>>,
+    /// Where another one has taken its place, for the calls that go on there.
+    at: OnceLock<Arc<dyn Stands<Req, Res>>>,
     /// Another one has taken its place.
     is_replaced: AtomicBool,
     is_retired: AtomicBool,
@@ -120,14 +120,9 @@ impl<Req, Res> Generation<Req, Res> {
         Self::new(self.plugin.clone(), self.defaults.clone(), Err(shut_down()))
     }
 
-    pub(super) fn stands_at(&self, at: Weak<dyn Stands<Req, Res>>) {
-        // It has one place, where it stays.
-        let _ = self.at.set(at);
-    }
-
-    /// What stands in its place now. None, if there is neither a handle to that place nor a program.
-    pub(super) fn current(&self) -> Option<Held<Req, Res>> {
-        Some(self.at.get()?.upgrade()?.current())
+    /// What stands in its place since it was replaced.
+    pub(super) fn next(&self) -> Option<Held<Req, Res>> {
+        Some(self.at.get()?.current())
     }
 
     /// Whether it stands for a plugin, be it one that is not enabled or shut down.
@@ -171,7 +166,13 @@ impl<Req, Res> Generation<Req, Res> {
         self.is_replaced.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_replaced(&self) {
+    /// Another one stands there. It keeps its place from then on, which does not keep it any more.
+    pub(super) fn replaced_at(&self, at: Arc<dyn Stands<Req, Res>>) {
+        let _ = self.at.set(at);
+        self.set_replaced();
+    }
+
+    fn set_replaced(&self) {
         // SeqCst: a call that misses it is seen by the count that follows, and a handle that misses it is woken.
         self.is_replaced.store(true, Ordering::SeqCst);
     }

@@ -75,7 +75,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     }
 
     /// Returns how many calls of a plugin are in flight, with the handles that are ready for one. Calls by name count from
-    /// when they are made, be they polled or not.
+    /// when they are made, whether polled or not.
     pub fn in_flight(&self, name: &str) -> Option<usize> {
         Some(calls::in_flight(&self.standing_at(name)?))
     }

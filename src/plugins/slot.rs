@@ -36,9 +36,8 @@ pub(super) struct Slot<Req, Res> {
 impl<Req: Request, Res: Response> Slot<Req, Res> {
     pub(super) fn new(name: &Arc<str>) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| {
-            let gone = Generation::gone(name);
-            gone.core().stands_at(this.clone());
-            let (epoch, current) = (AtomicU64::new(0), ArcSwap::from_pointee(gone));
+            let current = ArcSwap::from_pointee(Generation::gone(name));
+            let epoch = AtomicU64::new(0);
             let (name, coming, this) = (name.clone(), Mutex::default(), this.clone());
             Self { name, epoch, current, coming, this }
         })
@@ -109,11 +108,12 @@ impl<Req: Request, Res: Response> Slot<Req, Res> {
 
     /// Under the lock of what is to come, so that of two the later one stays.
     fn swap(&self, next: Held<Req, Res>) -> Held<Req, Res> {
-        next.core().stands_at(self.this.clone());
         let before = self.current.swap(Arc::new(next));
         // Release: see `epoch`.
         self.epoch.fetch_add(1, Ordering::Release);
-        before.core().set_replaced();
+        if let Some(this) = self.this.upgrade() {
+            before.core().replaced_at(this);
+        }
         Held::clone(&before)
     }
 

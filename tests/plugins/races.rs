@@ -225,10 +225,17 @@ async fn a_call_by_name_goes_to_what_stands_there_when_it_is_polled_first() {
     plugins.apply(Config::default()).unwrap();
     assert_eq!(removed.await.unwrap_err().code(), Code::PLUGIN_1201);
     plugins.apply(at("d")).unwrap();
-    let closed = by_name();
+    // Also at one of that name that came anew.
+    let again = by_name();
+    plugins.apply(Config::default()).unwrap();
+    plugins.apply(at("e")).unwrap();
+    assert_eq!(again.await.unwrap().into_body(), "e 1");
+    let (closed, last) = (by_name(), by_name());
     plugins.shutdown();
     assert_eq!(closed.await.unwrap_err().code(), Code::REGISTRY_1901);
-    assert_eq!(plugins.draining(), 0);
+    assert_eq!(plugins.draining(), 1);
+    drop(plugins);
+    assert_eq!(last.await.unwrap_err().code(), Code::REGISTRY_1901);
 }
 
 #[tokio::test(start_paused = true)]

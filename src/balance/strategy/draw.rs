@@ -121,6 +121,24 @@ pub(super) fn least<N: Note>(
     cost: impl Fn(Candidate<'_>) -> f64,
     note: &N,
 ) -> Option<usize> {
+    let (len, mut last) = (candidates.len(), usize::MAX);
+    let drawn = match look {
+        Look::AtAll => None,
+        Look::At(choices) => Some((0..choices.get()).map(move |_| {
+            last = another(len, last, &mut draw);
+            last
+        })),
+    };
+    least_of(candidates, drawn, cost, note)
+}
+
+/// The one of least cost among those that are drawn, or among all.
+fn least_of<N: Note>(
+    candidates: &Candidates<'_>,
+    drawn: Option<impl Iterator<Item = usize>>,
+    cost: impl Fn(Candidate<'_>) -> f64,
+    note: &N,
+) -> Option<usize> {
     let cost = |index: usize| match candidates.get(index) {
         Some(candidate) if candidates.is_free(index) => {
             let cost = cost(candidate);
@@ -129,17 +147,9 @@ pub(super) fn least<N: Note>(
         }
         _ => f64::NAN,
     };
-    let len = candidates.len();
-    let best = match look {
-        Look::AtAll => full_scan((0..len).map(cost), &mut Rng::new(random())),
-        Look::At(choices) => {
-            let mut last = usize::MAX;
-            let drawn = (0..choices.get()).map(|_| {
-                last = another(len, last, &mut draw);
-                last
-            });
-            fewest(drawn, cost)
-        }
+    let best = match drawn {
+        None => full_scan((0..candidates.len()).map(cost), &mut Rng::new(random())),
+        Some(drawn) => fewest(drawn, cost),
     }?;
     if !candidates.is_free(best) {
         return any_free(candidates);
@@ -170,24 +180,29 @@ fn any_other(len: usize, one: usize) -> usize {
     (one + 1 + any(len.saturating_sub(1))).checked_rem(len).unwrap_or(0)
 }
 
-/// The cheaper one of two that are drawn by weight. One of much weight is often drawn twice: then it is
+/// The cheapest one of some that are drawn by weight. One of much weight is often drawn each time: then it is
 /// compared with any other, which nothing has drawn, and whose cost so counts twice.
-pub(super) fn better_by_weight(
+pub(super) fn least_by_weight(
     candidates: Candidates<'_>,
+    choices: Choices,
     mut draw: impl FnMut() -> usize,
     cost: impl Fn(Candidate<'_>) -> f64,
     note: &impl Note,
 ) -> Option<usize> {
-    let (one, two) = (draw(), draw());
-    if one != two {
-        return better(candidates, (one, two), cost, note);
+    let one = draw();
+    let mut others = (1..choices.get()).map(|_| draw());
+    match others.find(|&index| index != one) {
+        Some(two) if choices == Choices::TWO => better(candidates, (one, two), cost, note),
+        Some(two) => least_of(&candidates, Some([one, two].into_iter().chain(others)), cost, note),
+        None => {
+            let other = any_other(candidates.len(), one);
+            if !(candidates.is_free(one) && candidates.is_free(other)) {
+                return better(candidates, (one, other), cost, note);
+            }
+            let (first, second) = (candidates.get(one)?, candidates.get(other)?);
+            Some(cheaper((one, cost(first)), (other, 2.0 * cost(second)), note))
+        }
     }
-    let other = any_other(candidates.len(), one);
-    if !(candidates.is_free(one) && candidates.is_free(other)) {
-        return better(candidates, (one, other), cost, note);
-    }
-    let (first, second) = (candidates.get(one)?, candidates.get(other)?);
-    Some(cheaper((one, cost(first)), (other, 2.0 * cost(second)), note))
 }
 
 /// A random index below `len`, or 0.

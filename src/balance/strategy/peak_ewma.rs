@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     candidates::{Candidate, Candidates},
-    draw::{Look, better_by_weight, better_of_two, least},
+    draw::{Look, better_of_two, least, least_by_weight},
     latencies::LatencyTable,
     note::{Note, picks},
     strategy::Strategy,
@@ -34,7 +34,7 @@ use crate::member::{Measure, Member};
 /// proportion to them: the call goes to the lower `latency · (calls in flight / weight + 1)`, where the mean
 /// weight is 1. So an endpoint gets the share of its weight also where calls rarely overlap, and one that
 /// [warms up](crate::balance::BalanceConfig::slow_start) gets a share that grows from the first call on. One that is
-/// drawn twice, since most of the weight is its, is compared with any other, and gets the call unless that one is
+/// drawn each time, since most of the weight is its, is compared with any other, and gets the call unless that one is
 /// more than twice as good.
 ///
 /// # Example
@@ -141,10 +141,12 @@ impl PeakEwma {
             }
             table.weighed_cost(candidate, now)
         };
-        if table.is_weighed() && self.look == Look::TWO {
-            return better_by_weight(*candidates, draw, cost, note);
+        match self.look {
+            Look::At(choices) if table.is_weighed() => {
+                least_by_weight(*candidates, choices, draw, cost, note)
+            }
+            look => least(candidates, look, draw, cost, note),
         }
-        least(candidates, self.look, draw, cost, note)
     }
 }
 
@@ -221,7 +223,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_of_most_weight_is_left_only_for_what_is_twice_as_quick() {
-        for strategy in [PeakEwma::new(), PeakEwma::classic()] {
+        let three = PeakEwma::new().with_choices(3);
+        for strategy in [PeakEwma::new(), PeakEwma::classic(), three] {
             for weights in [&[98, 1, 1][..], &[49, 1], &[1, 1, 98]] {
                 let of = |millis: u32| {
                     let members = fresh(weights);
