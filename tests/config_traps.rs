@@ -7,7 +7,10 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::json;
 use tower_upstream::{
-    config::{Config, ConfigError, Format, PluginConfig, ReadOptions, Secrets, env::EnvOptions},
+    config::{
+        Config, ConfigError, Format, PluginConfig, ReadOptions, Secrets,
+        env::{self, EnvOptions},
+    },
     error::Code,
 };
 
@@ -1011,16 +1014,112 @@ fn a_variable_that_sets_a_value_is_taken_as_it_is() {
     }
 }
 
+/// A file, with what variables set in it.
+fn set_by(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let env = EnvOptions::default()
+        .with_override_prefix("APP_".to_owned())
+        .with_variables(variables.iter().copied());
+    Config::from_str_with(file, Format::Yaml, &ReadOptions::default().with_env(env))
+}
+
+#[test]
+fn names_of_variables_of_a_program_are_exact() {
+    for (members, variables, wanted) in [
+        ("env: {Path: x}", &[("PATH", "y")][..], [("PATH", "y"), ("Path", "x")]),
+        ("env: [Path=x]", &[("PATH", "y")], [("PATH", "y"), ("Path", "x")]),
+        ("env: {a: x}", &[("A", "n")], [("A", "n"), ("a", "x")]),
+        ("env: {a.b: x}", &[("a_b", "n")], [("a.b", "x"), ("a_b", "n")]),
+        // Names of one key elsewhere.
+        ("env: {ATTEMPTS: 3}", &[("MAX_RETRIES", "5")], [("ATTEMPTS", "3"), ("MAX_RETRIES", "5")]),
+        ("env: {MAX_RETRIES: 3}", &[("ATTEMPTS", "5")], [("ATTEMPTS", "5"), ("MAX_RETRIES", "3")]),
+        ("", &[("A", "1"), ("a", "2")], [("A", "1"), ("a", "2")]),
+        ("env: {}", &[("A", "1"), ("a", "2")], [("A", "1"), ("a", "2")]),
+        ("env: []", &[("A", "1"), ("a", "2")], [("A", "1"), ("a", "2")]),
+        ("", &[("A", "1"), ("ENV", "2")], [("A", "1"), ("ENV", "2")]),
+    ] {
+        let of = |(name, value): &(&str, &'static str)| {
+            (format!("APP_PLUGINS__TAX__ENV__{name}"), *value)
+        };
+        let variables: Vec<_> = variables.iter().map(of).collect();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, *value)).collect();
+        let config = set_by(&text(members, Format::Yaml), &variables);
+        let config = config.unwrap_or_else(|error| panic!("{members}, {variables:?}: {error}"));
+        let env = &config.plugins[0].env;
+        assert_eq!(env.len(), wanted.len(), "{members}, {variables:?}: {:?}", env.keys());
+        for (name, value) in wanted {
+            assert_eq!(env.get(name), Some(&value.into()), "{members}, {variables:?}: {name}");
+        }
+    }
+    // One of them may be called so, too.
+    let secret = [("APP_PLUGINS__TAX__ENV__ENV__ENV", "TOKEN"), ("TOKEN", "s3cret")];
+    let config = set_by(&text("", Format::Yaml), &secret).unwrap();
+    assert_eq!(config.plugins[0].env["ENV"], "s3cret".into());
+}
+
+#[test]
+fn a_plugin_may_be_called_as_the_environment_of_a_program() {
+    for name in ["env", "environment", "Env"] {
+        let upper = name.to_ascii_uppercase();
+        for members in ["", ", retry: {attempts: 3}, env: {a: x}"] {
+            let file = format!("plugins:\n  {name}: {{transport: unix, endpoint: /a{members}}}\n");
+            let config = set_by(
+                &file,
+                &[
+                    (&format!("APP_PLUGINS__{upper}__RETRY__ATTEMPTS"), "5"),
+                    (&format!("APP_PLUGINS__{upper}__ENV__A"), "y"),
+                ],
+            );
+            let config = config.unwrap_or_else(|error| panic!("{file}: {error}"));
+            let [plugin] = &config.plugins[..] else { panic!("{file}") };
+            assert_eq!(plugin.name, name);
+            assert_eq!(plugin.retry.as_ref().unwrap().config.attempts, 5, "{file}");
+            assert_eq!(plugin.env["A"], "y".into(), "{file}");
+            assert_eq!(plugin.env.contains_key("a"), !members.is_empty(), "{file}");
+        }
+    }
+    // In a config of any other type it is a key as any other, and what is below it may be fields.
+    let mut mine = json!({ "mine": { "env": { "a": "old" } } });
+    let options = EnvOptions::default()
+        .with_override_prefix("MINE_".to_owned())
+        .with_variables([("MINE_MINE__ENV__A", "new"), ("MINE_MINE__ENV__B", "new")]);
+    env::process(&mut mine, &options).unwrap();
+    assert_eq!(mine, json!({ "mine": { "env": { "a": "new", "B": "new" } } }));
+}
+
+#[test]
+fn a_variable_that_may_mean_two_names_means_none() {
+    let plugin = |name: &str| format!("  - {{name: {name}, transport: unix, endpoint: /a}}\n");
+    let list = format!("plugins:\n{}{}", plugin("tax--retry"), plugin("tax"));
+    let plugin = |name: &str| format!("  {name}: {{transport: unix, endpoint: /a}}\n");
+    let map = |first, second| format!("plugins:\n{}{}", plugin(first), plugin(second));
+    for file in [list, map("tax", "tax--retry"), map("tax__Retry", "TAX")] {
+        for key in ["RETRY__ATTEMPTS", "retry__attempts", "RETRY__VERSION"] {
+            let name = format!("APP_PLUGINS__TAX__{key}");
+            let error = set_by(&file, &[(&name, "5")]).unwrap_err();
+            let [mistake] = error.mistakes() else { panic!("{error}") };
+            assert_eq!(mistake.variable.as_deref(), Some(&*name), "{error}");
+            let message = mistake.message.to_ascii_lowercase().replace("tax__", "tax--");
+            assert!(message.contains("leads to several: `tax` and `tax--retry`"), "{error}");
+        }
+        let config = set_by(&file, &[("APP_PLUGINS__TAX__VERSION", "5")]).unwrap();
+        for plugin in &config.plugins {
+            let is_tax = plugin.name.eq_ignore_ascii_case("tax");
+            assert_eq!(plugin.version, if is_tax { "5" } else { "" }, "{file}");
+        }
+    }
+    // One of them is not there, or has nothing below it.
+    let variable = [("APP_PLUGINS__TAX__RETRY__VERSION", "5")];
+    let config = set_by(&map("vat", "tax--retry"), &variable).unwrap();
+    assert_eq!((&*config.plugins[0].version, &*config.plugins[1].version), ("", "5"));
+    let labels = text("labels: {a: x, a--b: y}", Format::Yaml);
+    let config = set_by(&labels, &[("APP_PLUGINS__TAX__LABELS__A__B", "z")]).unwrap();
+    assert_eq!(json!(config.plugins[0].labels), json!({ "a": "x", "a--b": "z" }));
+}
+
 #[test]
 fn variables_that_set_values_are_told_apart_as_the_file_tells_them_apart() {
-    let read = |file: &str, variables: &[(&str, &str)]| {
-        let env = EnvOptions::default()
-            .with_override_prefix("APP_".to_owned())
-            .with_variables(variables.iter().copied());
-        Config::from_str_with(file, Format::Yaml, &ReadOptions::default().with_env(env))
-    };
     let good = |members: &str, variables: &[(&str, &str)]| {
-        let config = read(&text(members, Format::Yaml), variables);
+        let config = set_by(&text(members, Format::Yaml), variables);
         config.unwrap_or_else(|error| panic!("{variables:?}: {error}")).plugins[0].clone()
     };
     // One that is empty is not set, whatever stands there.
@@ -1039,7 +1138,7 @@ fn variables_that_set_values_are_told_apart_as_the_file_tells_them_apart() {
         ("APP_DEFAULTS__RETRY__ATTEMPTS", "APP_DEFAULT_RETRY__ATTEMPTS"),
         ("APP_PLUGINS__TAX__ARGS__0", "APP_PLUGINS__tax__ARGS__0"),
     ] {
-        let error = read(&text("args: [a]", Format::Yaml), &[(first, "5"), (second, "7")]);
+        let error = set_by(&text("args: [a]", Format::Yaml), &[(first, "5"), (second, "7")]);
         let error = error.unwrap_err();
         let [mistake] = error.mistakes() else { panic!("{error}") };
         assert_eq!(mistake.variable.as_deref(), Some(second), "{error}");
@@ -1055,8 +1154,8 @@ fn variables_that_set_values_are_told_apart_as_the_file_tells_them_apart() {
     let set = [("APP_PLUGINS__TAX__ENV__B__C__ENV", "TOKEN"), ("TOKEN", "s3cret")];
     assert_eq!(good("env: {A: x}", &set).env["B__C"], "s3cret".into());
     // A name may hold what stands between two.
-    let file = "plugins:\n  tax: {transport: unix, endpoint: /a}\n  tax--v2: {transport: unix, endpoint: /b}\n";
-    let config = read(file, &[("APP_PLUGINS__TAX__V2__VERSION", "2")]).unwrap();
+    let file = "plugins:\n  vat: {transport: unix, endpoint: /a}\n  tax--v2: {transport: unix, endpoint: /b}\n";
+    let config = set_by(file, &[("APP_PLUGINS__TAX__V2__VERSION", "2")]).unwrap();
     assert_eq!((&*config.plugins[0].version, &*config.plugins[1].version), ("", "2"));
     // Where a secret is may be said by a variable, of one that is elsewhere in the file or not there.
     let dir = directory("set-secrets");

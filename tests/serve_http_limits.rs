@@ -221,6 +221,7 @@ async fn what_http_1_has_no_answer_for_is_refused() {
         ("1.1", "Host: a\r\nContent-Type: application/grpc+json\r\nTE: trailers\r\n", "505"),
         ("1.1", "Host: a\r\nContent-Type: application/grpc-web\r\n", "200"),
         ("1.1", chunked, "200"),
+        ("1.1", &chunked.replace("chunked", ", chunked"), "200"),
         ("1.1", &chunked.replace("chunked", "Chunked"), "200"),
         ("1.1", &chunked.replace("chunked", "gzip, chunked"), "501"),
     ] {

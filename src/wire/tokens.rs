@@ -12,13 +12,13 @@ pub(crate) fn has_token(headers: &HeaderMap, list: &HeaderName, token: &str) -> 
     tokens(headers, list).any(|found| found.eq_ignore_ascii_case(token))
 }
 
-/// The tokens of a list, however many lines it has.
+/// The tokens of a list, however many lines it has, without those that are empty (RFC 9110 §5.6.1.2).
 pub(crate) fn tokens<'a>(
     headers: &'a HeaderMap,
     list: &HeaderName,
 ) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim)
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
 /// How long a connection of HTTP/1 may be idle before the other end closes it, if it says that, as servers of Node,
@@ -35,7 +35,29 @@ pub(crate) fn kept_for(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::TRANSFER_ENCODING;
+
     use super::*;
+
+    #[test]
+    fn empty_elements_of_a_list_are_no_tokens() {
+        for (lines, wanted) in [
+            (&[", chunked"][..], &["chunked"][..]),
+            (&["chunked, ,", ""], &["chunked"]),
+            (&[" gzip ,,\tchunked"], &["gzip", "chunked"]),
+            (&["", "gzip", ",chunked"], &["gzip", "chunked"]),
+            (&["", " , ,"], &[]),
+            (&[], &[]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(TRANSFER_ENCODING, line.parse().unwrap());
+            }
+            let found: Vec<_> = tokens(&headers, &TRANSFER_ENCODING).collect();
+            assert_eq!(found, wanted, "{lines:?}");
+            assert!(!has_token(&headers, &TRANSFER_ENCODING, ""), "{lines:?}");
+        }
+    }
 
     #[test]
     fn a_connection_is_kept_for_less_than_is_told() {

@@ -168,6 +168,34 @@ async fn srv_records_behind_aliases_are_found_in_one_answer_and_in_several() {
     }
 }
 
+/// As during a change, which not all servers of a name have yet.
+#[tokio::test(start_paused = true)]
+async fn aliases_that_lead_nowhere_take_nothing_away() {
+    let (service, next) = ("_http._tcp.tax.internal", "_http._tcp.next.internal");
+    let alias = |to: &'static str| Zone::Has(vec![("CNAME", 30, to)]);
+    // One that is there only where SRV records are asked for, and a circle of two.
+    for is_circle in [false, true] {
+        let server = Server::start().await;
+        server.has(service, SRV, 30, &["0 1 8080 a.internal"]);
+        server.has("a.internal", A, 30, &["10.0.0.1"]);
+        let config = DnsConfig::default().with_family(IpFamily::V4);
+        let endpoints = Dns::new([server.address], config).service(service).unwrap();
+        let mut sets = endpoints.discover();
+        expect(&mut sets, &["10.0.0.1:8080"]).await;
+        server.set(service, SRV, alias(next));
+        if is_circle {
+            server.set(service, CNAME, alias(next));
+            server.set(next, SRV, alias(service));
+            server.set(next, CNAME, alias(service));
+        }
+        tokio::time::sleep(secs(600)).await;
+        assert!(sets.next().now_or_never().is_none(), "{is_circle}");
+        assert!(endpoints.handle().last_error().is_some(), "{is_circle}");
+        server.has(service, SRV, 30, &["0 1 8081 a.internal"]);
+        expect(&mut sets, &["10.0.0.1:8081"]).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_gone_empties_the_set_after_the_grace() {
     let server = Server::start().await;

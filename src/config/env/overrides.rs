@@ -1,6 +1,6 @@
 //! Single values from the environment, by their paths.
 
-use std::{borrow::Cow, iter};
+use std::iter;
 
 use super::{options::EnvOptions, text::checked};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
         merge::{find, go_section},
         names::is_same,
         nearest::did_you_mean,
-        value::{Flaw, Flaws, Member, Node, Place, Text, Value},
+        value::{Flaw, Flaws, Member, Node, Path, Place, Text, Value, is_plugins},
     },
     error::{Code, Quoted},
 };
@@ -32,7 +32,7 @@ pub(crate) fn override_all(root: &mut Node, options: &EnvOptions, flaws: &mut Fl
             let written: Vec<_> = name[prefix.len()..].split(BETWEEN).collect();
             let parts = as_in(root, &written);
             let parts: Vec<_> = parts.iter().map(String::as_str).collect();
-            set(root, "", &parts, Node { place: place.clone(), value: loose(text) })
+            set(root, &Path::Root, &parts, Node { place: place.clone(), value: loose(text) })
         });
         if let Err((wrong, help)) = set {
             flaws.push(Flaw::new(Code::CONFIG_1703, place, wrong).helped(help));
@@ -70,17 +70,21 @@ fn loose(text: String) -> Value {
 
 type Wrong = (String, Option<String>);
 
-/// Sets the value at a path below `node`, which is that of the key `above`.
-fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), Wrong> {
+/// Sets the value that `parts` lead to below `node`, which is at `path`.
+fn set(node: &mut Node, path: &Path<'_>, parts: &[&str], value: Node) -> Result<(), Wrong> {
     if parts.is_empty() {
         return put(node, value);
     }
-    let is_env = ["env", "environment"].iter().any(|key| above.eq_ignore_ascii_case(key));
+    let is_env = is_env(path);
     let (part, rest) = match &node.value {
         _ if is_env => variable(parts),
-        Value::List(nodes) => first(nodes.iter().filter_map(name), parts),
-        Value::Map(members) => first(members.iter().map(|member| &*member.key), parts),
-        _ => first(iter::empty(), parts),
+        Value::List(nodes) => {
+            first(nodes.iter().filter_map(|node| Some((name(node)?, node))), parts)?
+        }
+        Value::Map(members) => {
+            first(members.iter().map(|member| (&*member.key, &member.node)), parts)?
+        }
+        _ => first(iter::empty(), parts)?,
     };
     let part = &*part;
     if part.is_empty() {
@@ -92,7 +96,7 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
             let index =
                 named.or_else(|| part.parse().ok().filter(|&index: &usize| index < nodes.len()));
             match (index, &value.value) {
-                (Some(index), _) => set(&mut nodes[index], "", rest, value),
+                (Some(index), _) => set(&mut nodes[index], &path.index(index), rest, value),
                 // Go has a list of `NAME=value` there.
                 (None, Value::Text(Text { text, .. })) if is_env && rest.is_empty() => {
                     let text = format!("{part}={text}");
@@ -118,34 +122,33 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
             }
         }
         Value::Map(members) => {
-            let keys = members.iter().map(|member| &*member.key);
             // The names of variables are told apart by their case, others are in small letters here.
+            let key = if is_env { part.to_owned() } else { part.to_ascii_lowercase() };
             let named = match is_env {
-                true => keys.clone().position(|key| key == part),
-                false => meant(keys, part)?,
-            };
-            let of_field = || {
-                let part = part.to_ascii_lowercase();
-                members.iter().position(|member| is_same(&member.key, &part))
+                true => members.iter().position(|member| member.key == key),
+                false => meant(members.iter().map(|member| &*member.key), part)?,
             };
             // By another name of a key, what it says is another: `MAX_RETRIES` is one less than `attempts`.
             let is_other = named.is_none();
-            match named.or_else(of_field).map(|index| &mut members[index]) {
+            let is_field = |member: &Member| !is_env && is_same(&member.key, &key);
+            let index = named.or_else(|| members.iter().position(is_field));
+            match index.map(|index| &mut members[index]) {
                 Some(member) if rest.is_empty() => {
                     member.key_place = value.place.clone();
                     put(&mut member.node, value)?;
                     if is_other {
-                        member.key = part.to_ascii_lowercase();
+                        member.key = key;
                     }
                     Ok(())
                 }
-                Some(Member { key, node, .. }) => set(node, key, rest, value),
+                Some(Member { key, node, .. }) => set(node, &path.key(key), rest, value),
                 None => {
                     let place = value.place.clone();
                     let map = Value::Map(Vec::new());
                     let mut node = Node { place: place.clone(), value: map };
-                    let key = if is_env { part.to_owned() } else { part.to_ascii_lowercase() };
-                    set(&mut node, &key, rest, value)?;
+                    // In a config of any type these may be names of variables.
+                    let key = if is_called_env(path) { part.to_owned() } else { key };
+                    set(&mut node, &path.key(&key), rest, value)?;
                     members.push(Member { key, key_place: place, node });
                     Ok(())
                 }
@@ -153,7 +156,7 @@ fn set(node: &mut Node, above: &str, parts: &[&str], value: Node) -> Result<(), 
         }
         Value::Null => {
             node.value = Value::Map(Vec::new());
-            set(node, above, parts, value)
+            set(node, path, parts, value)
         }
         _ => Err((format!("leads nowhere: there is {} above it", node.kind()), None)),
     }
@@ -173,29 +176,62 @@ fn put(node: &mut Node, value: Node) -> Result<(), Wrong> {
     }
 }
 
-/// The first name of a path, and what is below it. A name may hold what stands between two.
-fn first<'n, 'p>(
-    names: impl Iterator<Item = &'n str> + Clone,
-    parts: &'p [&'p str],
-) -> (Cow<'p, str>, &'p [&'p str]) {
-    for count in (2..=parts.len().min(MOST_JOINED)).rev() {
-        let joined = parts[..count].join(BETWEEN);
-        if names.clone().any(|name| is(name, &joined)) {
-            return (joined.into(), &parts[count..]);
+/// Whether a path is that of the environment of a plugin's program, or of the same in its `options`.
+fn is_env(path: &Path<'_>) -> bool {
+    let is_plugin = |of: &Path<'_>| match of {
+        Path::Key(Path::Key(Path::Root, all), _) | Path::Index(Path::Key(Path::Root, all), _) => {
+            is_plugins(all)
         }
-    }
-    match parts.split_first() {
-        Some((part, rest)) => ((*part).into(), rest),
-        None => ("".into(), parts),
+        _ => false,
+    };
+    match path {
+        Path::Key(Path::Key(of, options), _) if options.eq_ignore_ascii_case("options") => {
+            is_called_env(path) && is_plugin(of)
+        }
+        Path::Key(of, _) => is_called_env(path) && is_plugin(of),
+        _ => false,
     }
 }
 
+fn is_called_env(path: &Path<'_>) -> bool {
+    let is_it = |key: &str| ["env", "environment"].iter().any(|of| key.eq_ignore_ascii_case(of));
+    matches!(path, Path::Key(_, key) if is_it(key))
+}
+
+/// The first name of a path, and what is below it. A name may hold what stands between two, so that one may be the
+/// beginning of another.
+fn first<'n, 'p>(
+    names: impl Iterator<Item = (&'n str, &'n Node)> + Clone,
+    parts: &'p [&'p str],
+) -> Result<(String, &'p [&'p str]), Wrong> {
+    let mut found: Vec<(usize, &str, &Node)> = Vec::new();
+    for count in 1..=parts.len().min(MOST_JOINED) {
+        let joined = parts[..count].join(BETWEEN);
+        let same = names.clone().find(|(name, _)| is(name, &joined));
+        found.extend(same.map(|(name, node)| (count, name, node)));
+    }
+    // Nothing is below a text.
+    let may_lead = |&(count, _, node): &(usize, &str, &Node)| {
+        count == parts.len() || matches!(node.value, Value::Map(_) | Value::List(_) | Value::Null)
+    };
+    if found.iter().any(may_lead) {
+        found.retain(may_lead);
+    }
+    let count = match found[..] {
+        [] => 1,
+        [(count, ..)] => count,
+        [(_, first, _), (_, second, _), ..] => return Err(several(first, second)),
+    };
+    let (name, rest) = parts.split_at(count);
+    Ok((name.join(BETWEEN), rest))
+}
+
 /// The name of a variable of a program, which is all that follows but for where a secret is.
-fn variable<'p>(parts: &'p [&'p str]) -> (Cow<'p, str>, &'p [&'p str]) {
+fn variable<'p>(parts: &'p [&'p str]) -> (String, &'p [&'p str]) {
     let is_place = |part: &&str| ["env", "file"].iter().any(|key| key.eq_ignore_ascii_case(part));
     let has_place = parts.len() > 1 && parts.last().is_some_and(is_place);
     let (name, rest) = parts.split_at(parts.len() - usize::from(has_place));
-    (name.join(BETWEEN).into(), rest)
+    (name.join(BETWEEN), rest)
 }
 
 fn name(node: &Node) -> Option<&str> {
@@ -216,11 +252,13 @@ fn meant<'n>(
     match found[..] {
         [] => Ok(None),
         [(index, _)] => Ok(Some(index)),
-        [(_, first), (_, second), ..] => {
-            let (first, second) = (Quoted(first), Quoted(second));
-            Err((format!("leads to several: `{first}` and `{second}`"), None))
-        }
+        [(_, first), (_, second), ..] => Err(several(first, second)),
     }
+}
+
+fn several(first: &str, second: &str) -> Wrong {
+    let (first, second) = (Quoted(first), Quoted(second));
+    (format!("leads to several: `{first}` and `{second}`"), None)
 }
 
 /// Whether a part of a variable's name is a key, or the name of a plugin: in any case, and `_` for what a

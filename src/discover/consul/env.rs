@@ -12,8 +12,8 @@ impl ConsulConfig {
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`] if `CONSUL_HTTP_SSL` is no boolean, and for `CONSUL_HTTP_AUTH`,
-    /// `CONSUL_HTTP_SSL_VERIFY=false` and, over TLS, `CONSUL_TLS_SERVER_NAME` and a `CONSUL_CAPATH` without
-    /// `CONSUL_CACERT`, which this client does not do.
+    /// `CONSUL_HTTP_SSL_VERIFY=false` and, over TLS, a `CONSUL_TLS_SERVER_NAME` other than the host of
+    /// `CONSUL_HTTP_ADDR` and a `CONSUL_CAPATH` without `CONSUL_CACERT`, which this client does not do.
     ///
     /// ```
     /// use tower_upstream::discover::ConsulConfig;
@@ -56,12 +56,16 @@ impl ConsulConfig {
             ..default
         };
         let has_folder = config.tls_ca_file.is_none() && get("CONSUL_CAPATH").is_some();
+        let is_host = |name: &String| {
+            config.place().is_ok_and(|address| address.host().eq_ignore_ascii_case(name))
+        };
+        let other_name = get("CONSUL_TLS_SERVER_NAME").filter(|name| !is_host(name));
         let unknown = match config.uses_tls() {
             true if has_folder => {
                 "`CONSUL_CAPATH` is set, but authorities are read of one file, `CONSUL_CACERT`"
             }
-            true if get("CONSUL_TLS_SERVER_NAME").is_some() => {
-                "`CONSUL_TLS_SERVER_NAME` is set, but the certificate must be of the host in `CONSUL_HTTP_ADDR`"
+            true if other_name.is_some() => {
+                "`CONSUL_TLS_SERVER_NAME` differs, but the certificate must be of the host in `CONSUL_HTTP_ADDR`"
             }
             _ => return Ok(config),
         };
@@ -133,6 +137,27 @@ mod tests {
             assert!(with("http", ("", "")).is_ok(), "without TLS it means nothing");
             let has_file = with("https", ("CONSUL_CACERT", "/ca.pem")).is_ok();
             assert_eq!(has_file, name == "CONSUL_CAPATH", "a file comes before a folder");
+        }
+    }
+
+    #[test]
+    fn the_name_of_the_certificate_may_be_the_host_and_no_other() {
+        for (address, name, is_host) in [
+            ("https://consul.example:8501", "consul.example", true),
+            ("https://Consul.example:8501", "consul.EXAMPLE", true),
+            ("consul.example:8501", "consul.example", true),
+            ("http://consul.example:8501", "consul.example", true),
+            ("https://[fd00::1]:8501", "FD00::1", true),
+            ("https://consul.example:8501", "example", false),
+            ("https://10.0.0.1:8501", "server.dc1.consul", false),
+            ("unix:///run/consul.sock", "server.dc1.consul", false),
+        ] {
+            let found = of(&[
+                ("CONSUL_HTTP_ADDR", address),
+                ("CONSUL_HTTP_SSL", "true"),
+                ("CONSUL_TLS_SERVER_NAME", name),
+            ]);
+            assert_eq!(found.is_ok(), is_host, "{address} {name}");
         }
     }
 }

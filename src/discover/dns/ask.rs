@@ -44,16 +44,19 @@ pub(super) async fn ask_service(
     let alias = |data: &RData| data.as_cname().map(|of| of.0.clone());
     let (mut name, mut ttl) = (name.clone(), Duration::MAX);
     for _ in 0..MAX_ALIASES {
-        let found = resolver.lookup(name.clone(), RecordType::SRV).await;
-        if !found.as_ref().is_err_and(|error| is_of_another(error, &name)) {
-            let Answer { records, ttl: own } = read_all(found, service)?;
-            return Ok(Answer { records, ttl: ttl.min(own) });
-        }
+        let error = match resolver.lookup(name.clone(), RecordType::SRV).await {
+            Err(error) if is_of_another(&error, &name) => error,
+            found => {
+                let Answer { records, ttl: own } = read_all(found, service)?;
+                return Ok(Answer { records, ttl: ttl.min(own) });
+            }
+        };
         let aliases = ask(resolver, &name, RecordType::CNAME, alias).await?;
-        let Some(next) = aliases.records.into_iter().next() else { break };
+        // There was an alias, and there is none: no answer, but two servers that disagree, as during a change.
+        let Some(next) = aliases.records.into_iter().next() else { return Err(error) };
         (name, ttl) = (next, ttl.min(aliases.ttl));
     }
-    Ok(Answer { records: Vec::new(), ttl: ttl.min(NEGATIVE_TTL) })
+    Err(format!("there are more than {MAX_ALIASES} aliases").into())
 }
 
 fn read_all<T>(

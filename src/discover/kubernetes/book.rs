@@ -61,7 +61,7 @@ impl Book {
         }
         let before = self.slices.get(&name);
         let known = known.map_or(before, |known| known.slices.get(&name));
-        let new = candidates(slice, query, known.map_or(&[], |known| &known.all));
+        let new = candidates(slice, query, known);
         if before == Some(&new) {
             return Ok(false);
         }

@@ -160,6 +160,48 @@ proptest! {
 }
 
 #[test]
+fn a_slice_that_cannot_be_read_keeps_what_is_known_of_its_ports() {
+    let query = KubernetesQuery::default().with_port("9001");
+    let told = |name: &str, ports: Value, hosts: &[&str]| -> EndpointSlice {
+        let endpoints: Vec<_> = hosts.iter().map(|host| json!({"addresses": [host]})).collect();
+        let value = json!({
+            "metadata": {"name": name}, "addressType": "IPv4", "ports": ports, "endpoints": endpoints,
+        });
+        serde_json::from_value(value).unwrap()
+    };
+    let keys = |book: &Book| -> Vec<String> {
+        book.set("1").unwrap().iter().map(|of| of.key().to_owned()).collect()
+    };
+    for name in ["web-1", "web-2"] {
+        let mut book = Book::default();
+        let with_port = told("web-1", json!([{"port": 9001}]), &["10.0.0.1", "10.0.0.2"]);
+        // Of a pod that does not have the port.
+        let without = told("web-2", json!(null), &["10.0.0.9"]);
+        assert_eq!((book.put(with_port, &query), book.put(without, &query)), (Ok(true), Ok(true)));
+        assert_eq!(keys(&book), ["10.0.0.1:9001", "10.0.0.2:9001"]);
+        let mut unreadable = told(name, json!(null), &[]);
+        unreadable.problem = Some("it is torn".to_owned());
+        // In place of what was there, and in a list that follows it.
+        let mut listed = Book::default();
+        for slice in book.slices.keys().filter(|of| *of != name) {
+            let known = book.slices[slice].clone();
+            listed.count += known.all.len();
+            listed.slices.insert(slice.clone(), known);
+        }
+        assert_eq!(listed.put_after(Some(&book), unreadable.clone(), &query), Ok(true));
+        assert_eq!(book.put(unreadable, &query), Ok(true));
+        for book in [&book, &listed] {
+            assert_eq!(keys(book), ["10.0.0.1:9001", "10.0.0.2:9001"], "{name}");
+            assert_eq!(book.count, 3);
+        }
+        // Nor does that one join whose slice tells of another port.
+        let other = told("web-2", json!([{"port": 80}]), &["10.0.0.9"]);
+        book.put(other, &query).unwrap();
+        assert_eq!(keys(&book), ["10.0.0.1:9001", "10.0.0.2:9001"], "{name}");
+    }
+}
+
+#[test]
 fn there_is_a_most_of_slices_and_of_endpoints() {
     let query = KubernetesQuery::default();
     let pods: Vec<Pod> = (0..=255)

@@ -41,8 +41,11 @@ impl KubeFile {
         };
         // As shells of Windows write it. With room for all, so that it is nowhere else in the memory.
         let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2));
-        let units = bytes.chunks(2).map(|pair| pair.try_into().map_or(0xdfff, unit));
-        for letter in char::decode_utf16(units) {
+        let pairs = bytes.chunks_exact(2);
+        if !pairs.remainder().is_empty() {
+            return Err("it is no UTF-16".to_owned());
+        }
+        for letter in char::decode_utf16(pairs.map(|pair| unit([pair[0], pair[1]]))) {
             text.push(letter.map_err(|_| "it is no UTF-16")?);
         }
         parse(&text)

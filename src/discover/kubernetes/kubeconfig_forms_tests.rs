@@ -53,9 +53,16 @@ fn a_file_of_windows_may_be_utf_16() {
     let units = || "\u{feff}".encode_utf16().chain(SMALL.encode_utf16());
     let [little, big] = [u16::to_le_bytes, u16::to_be_bytes]
         .map(|bytes| units().flat_map(bytes).collect::<Vec<u8>>());
-    for bytes in [&little, &big] {
+    // The first half of a letter of two units.
+    for (bytes, half) in [(&little, [0x00_u8, 0xd8]), (&big, [0xd8, 0x00])] {
         assert_eq!(read(bytes), Ok(TokenSource::Text("\u{e4}\u{1f980}".into())));
-        assert!(read(&bytes[..bytes.len() - 1]).unwrap_err().contains("no UTF-16"));
+        for wrong in [
+            bytes[..bytes.len() - 1].to_vec(),
+            [&bytes[..], &half].concat(),
+            [&bytes[..], &half, b"\n"].concat(),
+        ] {
+            assert!(read(&wrong).unwrap_err().contains("no UTF-16"));
+        }
     }
     assert!(read(&little[2..]).is_err(), "without a mark it is nothing");
     assert!(read(b"users: \xff").unwrap_err().contains("no UTF-8"));

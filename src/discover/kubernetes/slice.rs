@@ -31,7 +31,7 @@ pub(super) struct Candidate {
 }
 
 /// What a slice has.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Candidates {
     pub(super) all: Vec<Candidate>,
     /// Why an endpoint that was there cannot be used.
@@ -44,16 +44,17 @@ pub(super) struct Candidates {
     pub(super) is_of_any_port: bool,
 }
 
-/// The endpoints of a slice that can be used, as `query` says; `before` are those that it had.
+/// The endpoints of a slice that can be used, as `query` says; `before` is what it had.
 pub(super) fn candidates(
     slice: EndpointSlice,
     query: &KubernetesQuery,
-    before: &[Candidate],
+    before: Option<&Candidates>,
 ) -> Candidates {
-    let mut found = Candidates::default();
     if slice.problem.is_some() {
-        return Candidates { all: before.to_vec(), problem: slice.problem, ..found };
+        let before = before.cloned().unwrap_or_default();
+        return Candidates { problem: slice.problem, ..before };
     }
+    let mut found = Candidates::default();
     let ports = slice.ports.unwrap_or_default();
     found.tells_port = ports.iter().any(|port| number(port).is_some());
     let endpoints = slice.endpoints.unwrap_or_default();
@@ -71,7 +72,13 @@ pub(super) fn candidates(
                 let of = &of.endpoint;
                 there.contains(of.key()) || there.contains(of.address().host())
             };
-            let all = before.iter().filter(is_there).cloned().collect();
+            let known = before.into_iter().flat_map(|before| &before.all);
+            let all: Vec<_> = known.filter(is_there).cloned().collect();
+            // What was known of the ports holds for those that stay.
+            if let Some(before) = before.filter(|_| !all.is_empty()) {
+                found.tells_port = before.tells_port;
+                found.is_of_any_port = before.is_of_any_port;
+            }
             return Candidates { all, problem: Some(problem), is_without_port: true, ..found };
         }
     };

@@ -23,7 +23,7 @@ fn orders() -> Value {
 }
 
 fn found(value: Value, query: &KubernetesQuery) -> Vec<Candidate> {
-    candidates(slice(value), query, &[]).all
+    candidates(slice(value), query, None).all
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn what_is_null_is_as_if_it_was_not_there() {
         "endpoints": [{"addresses": ["fd00::1"], "conditions": null, "hints": null, "zone": null,
                        "targetRef": null, "nodeName": null}, {"addresses": []}, {"addresses": null}],
     });
-    let read = candidates(slice(bare), &KubernetesQuery::default(), &[]);
+    let read = candidates(slice(bare), &KubernetesQuery::default(), None);
     assert_eq!(read.all.len(), 1);
     let endpoint = &read.all[0].endpoint;
     assert_eq!((endpoint.key(), endpoint.address().as_str()), ("[fd00::1]:80", "[fd00::1]:80"));
@@ -91,7 +91,7 @@ fn what_is_null_is_as_if_it_was_not_there() {
     assert!(read.problem.unwrap().contains("no address"));
     for empty in [json!({}), json!({"endpoints": null, "ports": null}), json!({"endpoints": []})] {
         assert_eq!(
-            candidates(slice(empty), &KubernetesQuery::default(), &[]),
+            candidates(slice(empty), &KubernetesQuery::default(), None),
             Candidates::default()
         );
     }

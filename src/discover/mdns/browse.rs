@@ -1,6 +1,9 @@
 //! The search for the instances of one type, shared by all that want it.
 
-use std::sync::{Arc, Weak};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Weak},
+};
 
 use mdns_sd::{Receiver, ResolvedService, ScopedIp, ServiceEvent};
 use tokio::time::timeout_at;
@@ -94,42 +97,55 @@ impl Follower {
                 Some(due) => timeout_at(due, events.recv_async()).await.ok(),
                 None => Some(events.recv_async().await),
             };
-            let (Some(heard), now) = (self.heard.upgrade(), time::now()) else { return };
-            let has_left = match event {
-                None => {
-                    let mut has_left = false;
-                    for found in bare.take_due(now) {
-                        has_left |= self.takes(&found, &heard);
-                    }
-                    has_left
-                }
-                Some(Err(_)) => return,
-                Some(Ok(ServiceEvent::ServiceResolved(found))) => {
-                    let full = found.fullname.clone();
-                    let is_bare = found.txt_properties.is_empty();
-                    let found = match is_bare {
-                        true => bare.hold(&full, found, now),
-                        false => Some(found),
-                    };
-                    if !is_bare {
-                        bare.forget(&full);
-                    }
-                    found.is_some_and(|found| self.takes(&found, &heard))
-                }
-                // It may be there still, and could not be asked for before its records expired: all are.
-                Some(Ok(ServiceEvent::ServiceRemoved(_, full))) if !self.can_ask_for(&full) => {
-                    return self.forget(&heard);
-                }
-                Some(Ok(ServiceEvent::ServiceRemoved(_, full))) => {
-                    bare.forget(&full);
-                    heard.note(|board| board.gone((&self.kind, self.number), &full, now))
-                }
-                Some(Ok(_)) => false,
-            };
-            // There is room again for one that was ignored, which is told only to those that begin to search.
-            if has_left && self.has_ignored {
+            let Some(heard) = self.heard.upgrade() else { return };
+            let Ok(event) = event.transpose() else { return };
+            if self.turn(event, &mut bare, &heard).is_break() {
                 return;
             }
+        }
+    }
+
+    /// Takes over an event, if there is one, and what was held back for long enough, also while events do not pause.
+    /// Breaks if the search has to begin anew.
+    fn turn(
+        &mut self,
+        event: Option<ServiceEvent>,
+        bare: &mut Bare<Box<ResolvedService>>,
+        heard: &Heard,
+    ) -> ControlFlow<()> {
+        let now = time::now();
+        let mut has_left = match event {
+            Some(ServiceEvent::ServiceResolved(found)) => {
+                let full = found.fullname.clone();
+                let is_bare = found.txt_properties.is_empty();
+                let found = match is_bare {
+                    true => bare.hold(&full, found, now),
+                    false => Some(found),
+                };
+                if !is_bare {
+                    bare.forget(&full);
+                }
+                found.is_some_and(|found| self.takes(&found, heard))
+            }
+            // It may be there still, and could not be asked for before its records expired: all are.
+            Some(ServiceEvent::ServiceRemoved(_, full)) if !self.can_ask_for(&full) => {
+                self.forget(heard);
+                return ControlFlow::Break(());
+            }
+            Some(ServiceEvent::ServiceRemoved(_, full)) => {
+                bare.forget(&full);
+                heard.note(|board| board.gone((&self.kind, self.number), &full, now))
+            }
+            _ => false,
+        };
+        // After the event, which may be what was waited for.
+        for found in bare.take_due(now) {
+            has_left |= self.takes(&found, heard);
+        }
+        // There is room again for one that was ignored, which is told only to those that begin to search.
+        match has_left && self.has_ignored {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     }
 
@@ -204,5 +220,46 @@ fn place(address: &ScopedIp, is_needed: bool) -> Place {
         ip,
         scope: scope.filter(|scope| !scope.is_empty()),
         heard_at: own.flat_map(mdns_sd::InterfaceId::get_addrs).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mdns_sd::ServiceInfo;
+    use tokio::time::advance;
+
+    use super::{
+        super::{bare::WAIT, daemon::tests::loopback},
+        *,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_back_is_found_in_time_although_events_do_not_pause() {
+        let daemon = loopback().get().unwrap();
+        let kind = ServiceType::of_service("tax").unwrap();
+        let number = daemon.heard.note(|board| board.begin(&kind, time::now()));
+        let mut follower = Follower {
+            heard: Arc::downgrade(&daemon.heard),
+            orders: daemon.orders.clone(),
+            kind: kind.clone(),
+            number,
+            ipv6: true,
+            max: 9,
+            has_ignored: false,
+        };
+        let mut bare = Bare::new(9);
+        let mut turn = |event: ServiceEvent| {
+            assert!(follower.turn(Some(event), &mut bare, &daemon.heard).is_continue());
+            let count = |listing: &Listing| listing.instances().count();
+            daemon.heard.look(|board| board.listing(&kind, number).map(count))
+        };
+        let other = || ServiceEvent::SearchStarted(String::new());
+        let told = ServiceInfo::new(kind.full(), "tax-1", "host.local.", "10.0.0.1", 80, None);
+        let told = Box::new(told.unwrap().as_resolved_service());
+        assert_eq!(turn(ServiceEvent::ServiceResolved(told)), Some(0));
+        advance(WAIT / 2).await;
+        assert_eq!(turn(other()), Some(0));
+        advance(WAIT / 2).await;
+        assert_eq!(turn(other()), Some(1));
     }
 }

@@ -44,7 +44,7 @@ use crate::{
 /// # Changes
 /// | what happens | the endpoints |
 /// |---|---|
-/// | an instance is announced, or changes | follow within 100 ms, or once its check has passed; without a pair in its TXT record, after a second, for which that is waited for |
+/// | an instance is announced, or changes | follow within 100 ms, or once its check has passed; without a pair in its TXT record, after 1 s, the time for which that record is awaited |
 /// | a goodbye | is removed after a second, as RFC 6762 §10.1 wants it; with dots or backslashes in the name of the instance, once it was looked for anew for [`browse_timeout`](MdnsConfig::browse_timeout) |
 /// | packets are lost | stay: an instance is asked for four times before its records expire |
 /// | nothing is heard of an instance until its records expire, usually for 120 s | is removed |
