@@ -138,8 +138,8 @@ Files of the Go plugin manager write all of them.
 | `max_response_bytes`, `max_header_bytes`, `disable_compression`, `health_path` | yes |  |  |  |
 
 Over `unix`, `auth.token` is what each connection begins with, or else `auth.api_key`. `options` has what only one transport
-knows, over what `connection` says. A wrong one is a mistake, and one that its transport does not know a note. No transport
-goes through the proxies that `HTTP_PROXY` and the like name, as Go's client does.
+knows, over what `connection` says. A wrong one is a mistake, and one that its transport does not know a note. Unlike
+Go's client, no transport uses the proxies that `HTTP_PROXY` and the like name.
 
 The settings of Go's failover manager are another form:
 [`Config::from_failover`](crate::config::Config::from_failover) takes them as a `serde_json::Value`.

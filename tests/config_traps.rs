@@ -1050,6 +1050,38 @@ fn names_of_variables_of_a_program_are_exact() {
             assert_eq!(env.get(name), Some(&value.into()), "{members}, {variables:?}: {name}");
         }
     }
+    // Also where options say it, in a list of plugins, and of one that is called `options`.
+    let of = |name: &str, members: &str| {
+        format!("name: {name}, transport: unix, endpoint: /a, {members}")
+    };
+    for (members, variable) in [
+        ("env: {Path: x}", "ENV"),
+        ("options: {env: {Path: x}}", "OPTIONS__ENV"),
+        ("options: {environment: {Path: x}}", "OPTIONS__ENVIRONMENT"),
+    ] {
+        for name in ["tax", "options"] {
+            let list = format!("plugins: [{{{}}}]\n", of(name, members));
+            let map = format!("plugins:\n  {name}: {{transport: unix, endpoint: /a, {members}}}\n");
+            for file in [list, map] {
+                let upper = name.to_ascii_uppercase();
+                let variable = format!("APP_PLUGINS__{upper}__{variable}__PATH");
+                let config = set_by(&file, &[(&variable, "y")]).unwrap();
+                let plugin = &config.plugins[0];
+                let options = plugin.options.values().next();
+                let names = options.map_or_else(
+                    || plugin.env.keys().cloned().collect::<Vec<_>>(),
+                    |env| env.as_object().unwrap().keys().cloned().collect(),
+                );
+                assert_eq!(names, ["PATH", "Path"], "{variable}: {file}");
+            }
+        }
+    }
+    // A name that is there is that one, however it ends.
+    for env in ["{Logging__File: /a}", "[Logging__File=/a]"] {
+        let file = text(&format!("env: {env}"), Format::Yaml);
+        let config = set_by(&file, &[("APP_PLUGINS__TAX__ENV__Logging__File", "/b")]).unwrap();
+        assert_eq!(config.plugins[0].env["Logging__File"], "/b".into());
+    }
     // One of them may be called so, too.
     let secret = [("APP_PLUGINS__TAX__ENV__ENV__ENV", "TOKEN"), ("TOKEN", "s3cret")];
     let config = set_by(&text("", Format::Yaml), &secret).unwrap();

@@ -407,7 +407,8 @@ mod simulate {
 
     #[test]
     fn a_cold_server_that_joins_is_flooded_in_turns_and_warms_up_by_weight() {
-        let report = simulated("4", "0.25");
+        // Of fewer requests, the slowest in a thousand are one, and the same by either rule.
+        let report = simulated("4", "0.5");
         let slowest = |policy| figure(&report, policy, "p999_10_25s_ms");
         assert!(slowest("PeakEwma") < slowest("LeastRequest"), "{report:#}");
         assert!(slowest("LeastRequest") < slowest("RoundRobin"), "{report:#}");

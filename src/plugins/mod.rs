@@ -82,7 +82,7 @@
 //! Dropping a response drops the call, and gives back what it reserved.
 //!
 //! # Bounds
-//! Nothing is queued here. Names of plugins that were taken out are kept while there are handles to them. At most 16
+//! Nothing is queued here. Names of plugins that were taken out are kept while there are handles to them, or calls in flight. At most 16
 //! fallbacks hand a call on, each once; then it ends with its error.
 //!
 //! # Example

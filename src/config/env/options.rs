@@ -33,8 +33,8 @@ pub struct EnvOptions {
     pub overrides: BTreeMap<String, String>,
     /// Prefix of variables that set a value by its path: with `MYAPP_`,
     /// `MYAPP_PLUGINS__TAX__RATE_LIMIT__BURST_SIZE` sets the burst of the plugin `tax`. Names are read in any case,
-    /// with `_` for each sign that a variable cannot have; those in `env` are exact. An item of a list is found by
-    /// its `name` or its number, from 0, and one of a list in `env` by the name of its variable. A value is taken
+    /// with `_` for each sign that a variable cannot have; those in the `env` of a plugin are exact. An item of a list is
+    /// found by its `name` or its number, from 0, and one of a list in `env` by the name of its variable. A value is taken
     /// as it is, without placeholders. Where the file has no text for a secret, `__FILE` and `__ENV` say where it
     /// is. A variable that leads nowhere, to an item that a list does not have, to several values, such as one of
     /// `tax` and one of `tax--retry`, or where another variable leads as well is a mistake. An empty one counts as

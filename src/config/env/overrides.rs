@@ -77,7 +77,7 @@ fn set(node: &mut Node, path: &Path<'_>, parts: &[&str], value: Node) -> Result<
     }
     let is_env = is_env(path);
     let (part, rest) = match &node.value {
-        _ if is_env => variable(parts),
+        _ if is_env => variable(node, parts),
         Value::List(nodes) => {
             first(nodes.iter().filter_map(|node| Some((name(node)?, node))), parts)?
         }
@@ -113,7 +113,7 @@ fn set(node: &mut Node, path: &Path<'_>, parts: &[&str], value: Node) -> Result<
                 }
                 (None, _) => {
                     let names: Vec<_> = nodes.iter().filter_map(name).collect();
-                    let part = part.to_ascii_lowercase();
+                    let part = if is_env { part.to_owned() } else { part.to_ascii_lowercase() };
                     Err((
                         format!("leads nowhere: there is no `{part}`"),
                         did_you_mean(&part, &names),
@@ -146,8 +146,7 @@ fn set(node: &mut Node, path: &Path<'_>, parts: &[&str], value: Node) -> Result<
                     let place = value.place.clone();
                     let map = Value::Map(Vec::new());
                     let mut node = Node { place: place.clone(), value: map };
-                    // In a config of any type these may be names of variables.
-                    let key = if is_called_env(path) { part.to_owned() } else { key };
+                    let key = if may_be_env(path) { part.to_owned() } else { key };
                     set(&mut node, &path.key(&key), rest, value)?;
                     members.push(Member { key, key_place: place, node });
                     Ok(())
@@ -178,17 +177,25 @@ fn put(node: &mut Node, value: Node) -> Result<(), Wrong> {
 
 /// Whether a path is that of the environment of a plugin's program, or of the same in its `options`.
 fn is_env(path: &Path<'_>) -> bool {
-    let is_plugin = |of: &Path<'_>| match of {
+    let is_options = |of: &Path<'_>| match of {
+        Path::Key(of, key) => key.eq_ignore_ascii_case("options") && is_plugin(of),
+        _ => false,
+    };
+    matches!(path, Path::Key(of, _) if is_called_env(path) && (is_plugin(of) || is_options(of)))
+}
+
+/// Whether what is below a path may be names of variables, as in a config of any type. What is in an environment may be
+/// called so as well, and a plugin.
+fn may_be_env(path: &Path<'_>) -> bool {
+    let is_in_env = matches!(path, Path::Key(of, _) if is_env(of));
+    is_called_env(path) && !is_in_env && !is_plugin(path)
+}
+
+fn is_plugin(path: &Path<'_>) -> bool {
+    match path {
         Path::Key(Path::Key(Path::Root, all), _) | Path::Index(Path::Key(Path::Root, all), _) => {
             is_plugins(all)
         }
-        _ => false,
-    };
-    match path {
-        Path::Key(Path::Key(of, options), _) if options.eq_ignore_ascii_case("options") => {
-            is_called_env(path) && is_plugin(of)
-        }
-        Path::Key(of, _) => is_called_env(path) && is_plugin(of),
         _ => false,
     }
 }
@@ -227,7 +234,18 @@ fn first<'n, 'p>(
 }
 
 /// The name of a variable of a program, which is all that follows but for where a secret is.
-fn variable<'p>(parts: &'p [&'p str]) -> (String, &'p [&'p str]) {
+fn variable<'p>(env: &Node, parts: &'p [&'p str]) -> (String, &'p [&'p str]) {
+    let whole = parts.join(BETWEEN);
+    let is_there = match &env.value {
+        Value::List(nodes) => {
+            let mut names = nodes.iter().filter_map(|node| node.text()?.split_once('='));
+            names.any(|(name, _)| name == whole)
+        }
+        _ => env.members().iter().any(|member| member.key == whole),
+    };
+    if is_there {
+        return (whole, &[]);
+    }
     let is_place = |part: &&str| ["env", "file"].iter().any(|key| key.eq_ignore_ascii_case(part));
     let has_place = parts.len() > 1 && parts.last().is_some_and(is_place);
     let (name, rest) = parts.split_at(parts.len() - usize::from(has_place));
@@ -258,7 +276,7 @@ fn meant<'n>(
 
 fn several(first: &str, second: &str) -> Wrong {
     let (first, second) = (Quoted(first), Quoted(second));
-    (format!("leads to several: `{first}` and `{second}`"), None)
+    (format!("leads to several: `{first}` and `{second}`; set it in the file, or rename one"), None)
 }
 
 /// Whether a part of a variable's name is a key, or the name of a plugin: in any case, and `_` for what a

@@ -56,10 +56,11 @@ impl ConsulConfig {
             ..default
         };
         let has_folder = config.tls_ca_file.is_none() && get("CONSUL_CAPATH").is_some();
-        let is_host = |name: &String| {
-            config.place().is_ok_and(|address| address.host().eq_ignore_ascii_case(name))
+        // An address that cannot be read is told where it is read.
+        let is_other = |name: &String| {
+            config.place().is_ok_and(|address| !address.host().eq_ignore_ascii_case(name))
         };
-        let other_name = get("CONSUL_TLS_SERVER_NAME").filter(|name| !is_host(name));
+        let other_name = get("CONSUL_TLS_SERVER_NAME").filter(is_other);
         let unknown = match config.uses_tls() {
             true if has_folder => {
                 "`CONSUL_CAPATH` is set, but authorities are read of one file, `CONSUL_CACERT`"

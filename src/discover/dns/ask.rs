@@ -43,7 +43,7 @@ pub(super) async fn ask_service(
     let service = |data: &RData| if let RData::SRV(of) = data { Some(of.clone()) } else { None };
     let alias = |data: &RData| data.as_cname().map(|of| of.0.clone());
     let (mut name, mut ttl) = (name.clone(), Duration::MAX);
-    for _ in 0..MAX_ALIASES {
+    for _ in 0..=MAX_ALIASES {
         let error = match resolver.lookup(name.clone(), RecordType::SRV).await {
             Err(error) if is_of_another(&error, &name) => error,
             found => {
