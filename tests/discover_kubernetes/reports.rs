@@ -152,7 +152,9 @@ async fn a_watch_that_goes_on_and_leads_no_further_is_listed_anew() {
         tokio::time::sleep(secs(60)).await;
         // What comes before it is told by a list, however often it comes again.
         put(&double, slice("web", "web-2", 80, vec![pod("b", "10.0.0.2", Pod::Ready)]));
-        assert!(expect(&mut sets, &["a", "b"]).await < secs(40), "{line}");
+        let took = expect(&mut sets, &["a", "b"]).await;
+        // Every other attempt is a list, and each waits for 33 s at most.
+        assert!(took < secs(67), "{took:?}: {line}");
     }
 }
 
