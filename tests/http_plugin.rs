@@ -647,20 +647,26 @@ async fn a_dropped_call_closes_its_exchange() {
     drop(tower::Service::call(&mut service, Call::new(1)));
 }
 
+/// A server that answers every call on its connection, and how many connections it got.
+async fn keeping(answer: String) -> (SocketAddr, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    let address = server(move |mut stream| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let answer = answer.clone();
+        async move {
+            while !read_request(&mut stream).await.0.is_empty() {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    (address.await, connections)
+}
+
 #[tokio::test]
 async fn connections_are_used_again_by_all_clones_unless_none_is_kept() {
     for (keep, expected) in [(1, 1), (0, 3)] {
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
-        let address = server(move |mut stream| {
-            count.fetch_add(1, Ordering::Relaxed);
-            async move {
-                while !read_request(&mut stream).await.0.is_empty() {
-                    stream.write_all(ok("{}").as_bytes()).await.unwrap();
-                }
-            }
-        })
-        .await;
+        let (address, connections) = keeping(ok("{}")).await;
         let service = connect_with::<u8, Gross>(config(|c| c.max_idle_connections = keep), address);
         for _ in 0..3 {
             service.clone().oneshot(Call::new(1)).await.unwrap();
@@ -683,19 +689,8 @@ async fn a_connection_is_not_used_once_the_endpoint_may_close_it() {
         ("timeout=500", 80_000, 1),
         ("timeout=500", 95_000, 2),
     ] {
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
-        let address = server(move |mut stream| {
-            count.fetch_add(1, Ordering::Relaxed);
-            async move {
-                while !read_request(&mut stream).await.0.is_empty() {
-                    let head = format!("HTTP/1.1 200 OK\r\nKeep-Alive: {told}\r\n");
-                    let answer = format!("{head}Content-Length: 2\r\n\r\n{{}}");
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                }
-            }
-        })
-        .await;
+        let head = format!("HTTP/1.1 200 OK\r\nKeep-Alive: {told}\r\n");
+        let (address, connections) = keeping(format!("{head}Content-Length: 2\r\n\r\n{{}}")).await;
         let service = connect::<Gross>(address);
         for wait in [after, 0] {
             service.clone().oneshot(Call::new(1)).await.unwrap();
